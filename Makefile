@@ -1,0 +1,52 @@
+# `make` alone lists what can be made.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule bench clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+venv: .venv/.complete ## The virtual environment .venv with all that the other targets need
+
+.venv/.complete: setup.py panoptes_utils/VERSION scripts/make-venv.sh
+	PYTHON="$(PYTHON)" scripts/make-venv.sh .venv
+
+lab: venv ## Docker Engine, both images and a TLS registry on this machine (again: nothing to do)
+	python molecule/lab up
+
+lab-clean: venv ## Remove all that the lab made, and nothing else
+	python molecule/lab clean
+
+unit: venv ## A simulated unit on this machine: provisioned, services answering, a sky image solved
+	python molecule/lab unit
+
+unit-clean: venv ## Remove the simulated unit, keep the lab
+	python molecule/lab unit --remove
+
+lint: venv ## ansible-lint, yamllint, ruff, playbook syntax
+	ruff check
+	yamllint .
+	ansible-playbook playbooks/unit.yml -i inventory/ --syntax-check
+	ansible-lint --profile production
+
+test: lint lab ## Everything: lint, Python tests, tests inside the image, Molecule
+	scripts/testing/run_all.sh
+
+test-python: venv ## Tests that need nothing but this machine
+	pytest -m "not lab" tests
+
+test-image: lab ## The module's tests inside the panoptes-utils image, the checkout mapped over the module
+	python molecule/lab test-image
+
+molecule: lab ## Every Molecule scenario
+	molecule test --all
+
+clean: ## Remove the virtual environment and build products of this checkout
+	rm -rf .venv build dist artifacts .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Base software of a PANOPTES observatory unit."""

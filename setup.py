@@ -1,0 +1,87 @@
+"""Packaging of panoptes_utils; the settings of the tools are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "panoptes_utils" / "VERSION").read_text(encoding="utf-8").strip()
+
+# What the two services need. Every name here is also a Debian 13 package for amd64, arm64 and armhf,
+# because PyPI carries no ARMv7 wheels: docker/conda-environment-rpi.yaml lists them.
+SERVICES = [
+    "httptools",
+    "pydantic>=2",
+    "pyzmq>=24",
+    "uvicorn>=0.30",
+    "uvloop",
+]
+# What the image functions need.
+IMAGES = [
+    "astropy>=6",
+    "matplotlib",
+    "numpy>=1.24",
+    "pandas",
+    "photutils",
+    "pillow",
+    "pyserial",
+    "requests",
+    "scikit-image",
+    "scipy",
+    "sep",
+]
+# What provisions a unit. ansible 12 is the last bundle for Python 3.11 on the controller.
+DEPLOY = [
+    "ansible>=12",
+    "ansible-runner>=2.4",
+    "docker>=7",
+    "pyyaml>=6",
+    "requests",
+    "rich",
+]
+TESTS = [
+    "ansible-lint",
+    "cryptography",
+    "hypothesis",
+    "molecule>=26",
+    "py-rattler",
+    "pytest>=8",
+    "pytest-cov",
+    "pytest-testinfra>=10",
+    "ruff",
+    "schemathesis>=4",
+    "yamllint",
+]
+
+setup(
+    name="panoptes-utils",
+    version=VERSION,
+    description="Deployment and base software of a PANOPTES observatory unit",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    url="https://www.projectpanoptes.org",
+    packages=find_packages(include=["panoptes_utils", "panoptes_utils.*"]),
+    include_package_data=True,
+    package_data={"panoptes_utils": ["VERSION", "**/*.html", "**/*.js", "**/*.css", "**/*.sex", "**/*.param"]},
+    python_requires=">=3.9",
+    install_requires=["click>=8", "loguru", "rich", "ruamel.yaml"],
+    extras_require={
+        "services": SERVICES,
+        "images": IMAGES,
+        "deploy": DEPLOY,
+        "tests": TESTS,
+    },
+    entry_points={
+        "console_scripts": [
+            "panoptes-config-server = panoptes_utils.config.cli:main",
+            "panoptes-messaging-hub = panoptes_utils.messaging.cli:main",
+            "panoptes-utils = panoptes_utils.cli:main",
+        ]
+    },
+    classifiers=[
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Astronomy",
+    ],
+)
