@@ -1,4 +1,4 @@
-"""What is true of every healthy unit: assertions that several scenarios make, with the logs where they fail."""
+"""What several scenarios ask of a unit, with the logs to read where the answer is wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def logs(host) -> str:
     """What to read when a check fails: the containers' logs and the engine's journal."""
     parts = []
     for service in SERVICES:
-        parts.append(f"--- docker logs {service}\n" + host.run("docker logs --tail 40 %s 2>&1", service).stdout)
+        parts.append(f"--- docker logs {service}")
+        parts.append(host.run("docker logs --tail 40 %s 2>&1", service).stdout)
     parts.append("--- journal of docker\n" + host.run("journalctl -u docker -n 40 --no-pager").stdout)
     return "\n".join(parts)
 

@@ -37,8 +37,8 @@ def test_engine_is_enabled_and_running(host):
 def test_engine_bounds_its_logs(host):
     daemon = json.loads(host.file("/etc/docker/daemon.json").content_string)
     assert daemon["live-restore"] is True
-    options = json.loads(host.check_output("docker inspect --format '{{json .HostConfig.LogConfig}}' config-server"))
-    assert options["Type"] == "local" or "max-size" in options["Config"]
+    used = unit.inspect(host, "config-server")["HostConfig"]["LogConfig"]
+    assert used["Type"] == "local" or "max-size" in used["Config"]
 
 
 @pytest.mark.parametrize("service", unit.SERVICES)
@@ -147,10 +147,8 @@ def test_simulated_sky_is_solved(host, scratch):
     helper = (TOP / "tests" / "sky_simulator.py").read_text(encoding="utf-8")
     write = host.run("cat > %s/sky_simulator.py <<'PYTHON'\n" + helper + "\nPYTHON", scratch)
     assert write.rc == 0, write.stderr
-    made = in_image(
-        host, scratch, "python", "/sky/sky_simulator.py", "--ra", "84.05", "--dec", "-1.2", "--pixscale", "10.3",
-        "--size", "900", "--seed", "7", "--out", "/sky/simulated.fits",
-    )  # fmt: skip
+    pointing = "--ra 84.05 --dec -1.2 --pixscale 10.3 --size 900 --seed 7".split()
+    made = in_image(host, scratch, "python", "/sky/sky_simulator.py", *pointing, "--out", "/sky/simulated.fits")
     assert made.rc == 0, made.stderr
     truth = json.loads(made.stdout)
     solved = in_image(host, scratch, "panoptes-utils", "image", "solve", "/sky/simulated.fits", "--json")
@@ -168,8 +166,8 @@ def test_real_frame_is_solved(host, scratch):
         pytest.skip(f"the real sky frame is not at {frame}: set PANOPTES_SHARED_DATA")
     here = unit.lab()
     name = host.backend.get_hostname()
-    copy = [here["docker_cli"], "--host", here["docker_host"], "cp", str(frame), f"{name}:{scratch}/real.fits"]
-    subprocess.run(copy, check=True)
+    target = f"{name}:{scratch}/real.fits"
+    subprocess.run([here["docker_cli"], "--host", here["docker_host"], "cp", str(frame), target], check=True)
     host.check_output("chown 1000:1000 %s/real.fits && chmod 600 %s/real.fits", scratch, scratch)
     solved = in_image(host, scratch, "panoptes-utils", "image", "solve", "/sky/real.fits", "--json")
     assert solved.rc == 0, solved.stdout + solved.stderr
