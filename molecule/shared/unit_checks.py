@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+TOP = Path(__file__).parents[2]
 
 SERVICES = ("config-server", "messaging-hub")
 PAIRS = ((6500, 6501), (6510, 6511))
@@ -63,3 +67,79 @@ def wait_healthy(host, limit_s: float = 120.0) -> None:
             return
         time.sleep(1)
     raise AssertionError(f"not healthy after {limit_s:.0f} s: {states}\n{logs(host)}")
+
+
+def config(host) -> dict:
+    """The whole configuration, as the unit's config server answers it."""
+    return json.loads(host.check_output("curl -fsS http://127.0.0.1:%s/get-config", str(CONFIG_PORT)))
+
+
+ROUND_TRIP = """
+import sys, time
+from panoptes_utils.messaging import PanMessaging
+sub, pub = map(int, sys.argv[1:])
+listener = PanMessaging.create_subscriber(pub, topic="CHECK")
+speaker = PanMessaging.create_publisher(sub)
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    sent = time.monotonic()
+    speaker.send_message("CHECK", {"pair": sub})
+    topic, message = listener.receive_message(timeout_ms=500)
+    if topic == "CHECK" and message["pair"] == sub:
+        print(f"{(time.monotonic() - sent) * 1e3:.1f}")
+        break
+"""
+
+
+def round_trip_ms(host, sub: int, pub: int) -> float:
+    """Milliseconds that a message took through one hub pair; fails with the logs where none came back."""
+    answer = host.run("docker exec messaging-hub python -c %s %s %s", ROUND_TRIP, str(sub), str(pub))
+    assert answer.rc == 0, answer.stderr + logs(host)
+    assert answer.stdout.strip(), f"no message came round pair {sub}→{pub}\n{answer.stderr}{logs(host)}"
+    return float(answer.stdout)
+
+
+@contextmanager
+def scratch(host):
+    """A folder on the unit that the image's user may write."""
+    path = "/var/panoptes/scratch"
+    host.check_output("install -d -o 1000 -g 1000 %s", path)
+    try:
+        yield path
+    finally:
+        host.run("rm -rf %s", path)
+
+
+def in_image(host, folder: str, *arguments: str):
+    """Runs a command in the unit's release with `folder` at /sky: no network, no privileges."""
+    image = release(host)["PANOPTES_UTILS_IMAGE"]
+    options = "--rm --network none --read-only --cap-drop ALL --tmpfs /tmp -v %s:/sky %s"
+    return host.run(f"docker run {options} " + " ".join(["%s"] * len(arguments)), folder, image, *arguments)
+
+
+def solve(host, folder: str, name: str) -> dict:
+    """Solves a frame in `folder` inside the image; the answer of `panoptes-utils image solve`."""
+    solved = in_image(host, folder, "panoptes-utils", "image", "solve", f"/sky/{name}", "--json")
+    assert solved.rc == 0, solved.stdout + solved.stderr
+    return json.loads(solved.stdout)
+
+
+def simulate_sky(host, folder: str) -> dict:
+    """Renders Orion's belt as this unit's camera would see it to `simulated.fits`; the true pointing."""
+    helper = (TOP / "tests" / "sky_simulator.py").read_text(encoding="utf-8")
+    write = host.run(f"cat > {folder}/sky_simulator.py <<'PYTHON'\n{helper}\nPYTHON")
+    assert write.rc == 0, write.stderr
+    pointing = ["--ra", "84.05", "--dec", "-1.2", "--pixscale", "10.3", "--size", "900", "--seed", "7"]
+    script = ["python", "/sky/sky_simulator.py", *pointing, "--out", "/sky/simulated.fits"]
+    made = in_image(host, folder, *script)
+    assert made.rc == 0, made.stderr
+    return json.loads(made.stdout)
+
+
+def separation_arcsec(one: dict, other: dict) -> float:
+    """Angle between two pointings, each with ra_deg and dec_deg (haversine formula)."""
+    ra1, dec1, ra2, dec2 = (
+        math.radians(value) for value in (one["ra_deg"], one["dec_deg"], other["ra_deg"], other["dec_deg"])
+    )
+    half = math.sin((dec2 - dec1) / 2) ** 2 + math.cos(dec1) * math.cos(dec2) * math.sin((ra2 - ra1) / 2) ** 2
+    return math.degrees(2 * math.asin(math.sqrt(half))) * 3600

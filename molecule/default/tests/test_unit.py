@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import socket
 import subprocess
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 import unit_checks as unit
 
-TOP = Path(__file__).parents[3]
 PLATFORM = {"amd64": "linux/amd64", "arm64": "linux/arm64/v8", "armhf": "linux/arm/v7"}
 
 
@@ -24,8 +22,7 @@ def services_settled(host):
 
 @pytest.fixture(scope="module")
 def config(host):
-    answer = host.check_output("curl -fsS http://127.0.0.1:%s/get-config", str(unit.CONFIG_PORT))
-    return json.loads(answer)
+    return unit.config(host)
 
 
 def test_engine_is_enabled_and_running(host):
@@ -102,75 +99,32 @@ def test_written_value_is_kept_apart_from_the_roles_file(host):
 
 @pytest.mark.parametrize(("sub", "pub"), unit.PAIRS)
 def test_message_goes_round(host, sub, pub):
-    script = f"""
-import time
-from panoptes_utils.messaging import PanMessaging
-listener = PanMessaging.create_subscriber({pub}, topic="MOLECULE")
-speaker = PanMessaging.create_publisher({sub})
-end = time.monotonic() + 20
-while time.monotonic() < end:
-    speaker.send_message("MOLECULE", {{"pair": {sub}}})
-    topic, message = listener.receive_message(timeout_ms=500)
-    if topic == "MOLECULE":
-        assert message["pair"] == {sub}, message
-        print("round")
-        break
-"""
-    answer = host.run("docker exec messaging-hub python -c %s", script)
-    assert answer.stdout.strip() == "round", answer.stderr + unit.logs(host)
+    assert unit.round_trip_ms(host, sub, pub) > 0
 
 
 @pytest.fixture(scope="module")
 def scratch(host):
-    """A folder on the unit that the image's user may write."""
-    path = "/var/panoptes/molecule-scratch"
-    host.check_output("install -d -o 1000 -g 1000 %s", path)
-    yield path
-    host.run("rm -rf %s", path)
-
-
-def in_image(host, scratch: str, *arguments: str):
-    image = unit.release(host)["PANOPTES_UTILS_IMAGE"]
-    command = "docker run --rm --network none --read-only --cap-drop ALL --tmpfs /tmp -v %s:/sky " + " ".join(
-        ["%s"] * (1 + len(arguments))
-    )
-    return host.run(command, scratch, image, *arguments)
-
-
-def separation_arcsec(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
-    ra1, dec1, ra2, dec2 = (math.radians(value) for value in (ra1, dec1, ra2, dec2))
-    half = math.sin((dec2 - dec1) / 2) ** 2 + math.cos(dec1) * math.cos(dec2) * math.sin((ra2 - ra1) / 2) ** 2
-    return math.degrees(2 * math.asin(math.sqrt(half))) * 3600
+    with unit.scratch(host) as folder:
+        yield folder
 
 
 def test_simulated_sky_is_solved(host, scratch):
-    helper = (TOP / "tests" / "sky_simulator.py").read_text(encoding="utf-8")
-    write = host.run("cat > %s/sky_simulator.py <<'PYTHON'\n" + helper + "\nPYTHON", scratch)
-    assert write.rc == 0, write.stderr
-    pointing = "--ra 84.05 --dec -1.2 --pixscale 10.3 --size 900 --seed 7".split()
-    made = in_image(host, scratch, "python", "/sky/sky_simulator.py", *pointing, "--out", "/sky/simulated.fits")
-    assert made.rc == 0, made.stderr
-    truth = json.loads(made.stdout)
-    solved = in_image(host, scratch, "panoptes-utils", "image", "solve", "/sky/simulated.fits", "--json")
-    assert solved.rc == 0, solved.stdout + solved.stderr
-    found = json.loads(solved.stdout)
-    apart = separation_arcsec(truth["ra_deg"], truth["dec_deg"], found["ra_deg"], found["dec_deg"])
+    truth = unit.simulate_sky(host, scratch)
+    found = unit.solve(host, scratch, "simulated.fits")
+    apart = unit.separation_arcsec(truth, found)
     assert apart <= 30, f"solved {apart:.1f} arcsec from the truth: {found} against {truth}"
     assert found["pixscale_arcsec"] == pytest.approx(10.3, rel=0.01)
 
 
 def test_real_frame_is_solved(host, scratch):
-    shared = Path(os.environ.get("PANOPTES_SHARED_DATA") or TOP.parent / "shared" / "data")
+    shared = Path(os.environ.get("PANOPTES_SHARED_DATA") or unit.TOP.parent / "shared" / "data")
     frame = shared / "unsolved.fits"
     if not frame.is_file():
         pytest.skip(f"the real sky frame is not at {frame}: set PANOPTES_SHARED_DATA")
     here = unit.lab()
-    name = host.backend.get_hostname()
-    target = f"{name}:{scratch}/real.fits"
+    target = f"{host.backend.get_hostname()}:{scratch}/real.fits"
     subprocess.run([here["docker_cli"], "--host", here["docker_host"], "cp", str(frame), target], check=True)
     host.check_output("chown 1000:1000 %s/real.fits && chmod 600 %s/real.fits", scratch, scratch)
-    solved = in_image(host, scratch, "panoptes-utils", "image", "solve", "/sky/real.fits", "--json")
-    assert solved.rc == 0, solved.stdout + solved.stderr
-    found = json.loads(solved.stdout)
-    assert separation_arcsec(303.209, 46.019, found["ra_deg"], found["dec_deg"]) <= 30, found
+    found = unit.solve(host, scratch, "real.fits")
+    assert unit.separation_arcsec({"ra_deg": 303.209, "dec_deg": 46.019}, found) <= 30, found
     assert found["pixscale_arcsec"] == pytest.approx(10.29, abs=0.05)
