@@ -1,4 +1,4 @@
-"""`make unit`: a simulated unit on this machine, provisioned by the playbook that a technician runs on a real one."""
+"""`make unit`: a simulated unit on this machine, provisioned by the playbook that a technician runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ NAME = "panoptes-unit"
 
 def playbook(path: Path, *arguments: str) -> None:
     """Runs a playbook of the repository with the lab's inventory; its output goes to the terminal."""
-    command = ["ansible-playbook", "-i", str(SHARED / "inventory"), *arguments, str(path)]
+    inventories = ["-i", str(SHARED / "inventory"), "-i", str(TOP / "molecule" / "lab" / "simulated-unit.yml")]
+    command = ["ansible-playbook", *inventories, *arguments, str(path)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg")}
     code = subprocess.run(command, cwd=TOP, env=environment).returncode
     if code:
@@ -58,7 +59,7 @@ def report() -> None:
 A simulated unit is running in the container {NAME} ({unit.unit_address(NAME)} in network {here['network']}).
 
   release         {release['PANOPTES_UTILS_IMAGE']} ({release['PANOPTES_PLATFORM']})
-  config server   {address} answers: {config['pan_id']} "{config['name']}", {config['directories']['base']}""")
+  config server   {address} answers: {config['pan_id']}, {config['name']}, {config['directories']['base']}""")
     for (sub, pub), milliseconds in trips.items():
         print(f"  messaging hub   {sub} → {pub}: round trip in {milliseconds:.1f} ms")
     print(f"""  sky             simulated at RA {truth['ra_deg']:.4f} Dec {truth['dec_deg']:+.4f} deg,
@@ -79,5 +80,5 @@ def main(remove: bool = False) -> None:
         container("destroy")
         return
     container("create")
-    playbook(TOP / "playbooks" / "unit.yml", "--limit", NAME)
+    playbook(TOP / "playbooks" / "unit.yml")
     report()
