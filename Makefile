@@ -8,10 +8,10 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule bench clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule bench-provisioning clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 venv: .venv/.complete ## The virtual environment .venv with all that the other targets need
 
@@ -47,6 +47,9 @@ test-image: lab ## The module's tests inside the panoptes-utils image, the check
 
 molecule: lab ## Every Molecule scenario
 	molecule test --all
+
+bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
+	python benchmarks/provisioning.py
 
 clean: ## Remove the virtual environment and build products of this checkout
 	rm -rf .venv build dist artifacts .pytest_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ NAME = "panoptes-unit"
 
 def playbook(path: Path, *arguments: str) -> None:
     """Runs a playbook of the repository with the lab's inventory; its output goes to the terminal."""
-    inventories = ["-i", str(SHARED / "inventory"), "-i", str(TOP / "molecule" / "lab" / "simulated-unit.yml")]
+    inventories = ["-i", str(SHARED / "inventory"), "-i", str(Path(__file__).with_name("simulated-unit.yml"))]
     command = ["ansible-playbook", *inventories, *arguments, str(path)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg")}
     code = subprocess.run(command, cwd=TOP, env=environment).returncode
