@@ -1,0 +1,103 @@
+#!/usr/bin/python
+"""Ansible module: the state of a unit as facts."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.unit.probe import Probe
+
+DOCUMENTATION = r"""
+module: unit_probe
+short_description: Read the state of a PANOPTES unit in one call
+description:
+  - Reads packages, files, services, ports, engine, containers, disks and clock and returns them as the fact C(unit).
+  - Changes nothing, in check mode or out of it.
+options:
+  packages:
+    description: Debian packages whose versions are wanted.
+    type: list
+    elements: str
+    default: []
+  files:
+    description: Paths or shell patterns of files to describe.
+    type: list
+    elements: str
+    default: []
+  services:
+    description: systemd units whose states are wanted.
+    type: list
+    elements: str
+    default: []
+  users:
+    description: Names or numbers of accounts.
+    type: list
+    elements: str
+    default: []
+  groups:
+    description: Names or numbers of groups.
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: TCP ports of which to name the listeners.
+    type: list
+    elements: int
+    default: []
+  disks:
+    description: Paths whose free space is wanted.
+    type: list
+    elements: str
+    default: []
+  root:
+    description: Directory that describes the machine; another one than C(/) only in tests.
+    type: path
+    default: /
+author:
+  - Project PANOPTES (@panoptes)
+"""
+
+EXAMPLES = r"""
+- name: Read which engine is installed
+  unit_probe:
+    packages: [docker.io, docker-ce]
+    services: [docker.service]
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: One fact, C(unit), a dictionary with a key for each question.
+  returned: always
+  type: dict
+"""
+
+TEXTS = ("packages", "files", "services", "users", "groups", "disks")
+
+
+def main() -> None:
+    """Read everything that was asked for."""
+    arguments = {name: {"type": "list", "elements": "str", "default": []} for name in TEXTS}
+    arguments["ports"] = {"type": "list", "elements": "int", "default": []}
+    arguments["root"] = {"type": "path", "default": "/"}
+    module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
+    wanted = module.params
+    probe = Probe(wanted["root"])
+    state = {
+        "distribution": probe.distribution(),
+        "architecture": probe.architecture(),
+        "systemd": probe.systemd(),
+        "container": probe.container(),
+        "now": probe.now(),
+        "disks": probe.disks(wanted["disks"]),
+        "packages": probe.packages(wanted["packages"]),
+        "files": probe.files(wanted["files"]),
+        "services": probe.services(wanted["services"]),
+        "users": probe.users(wanted["users"]),
+        "groups": probe.groups(wanted["groups"]),
+        "ports": probe.listeners(wanted["ports"]),
+        "engine": probe.engine(),
+    }
+    module.exit_json(changed=False, ansible_facts={"unit": state})
+
+
+if __name__ == "__main__":
+    main()
