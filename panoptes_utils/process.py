@@ -1,0 +1,122 @@
+"""Running the external programs: found on PATH, in a process group of their own, none left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+
+from loguru import logger
+
+from panoptes_utils import error
+
+# Seconds between asking a program to stop and killing it.
+GRACE = 1.0
+
+
+def find_program(*names, variable=None):
+    """Return the full path of the first of `names` that is on PATH.
+
+    Args:
+        names: programs that do the same job, the preferred one first.
+        variable: an environment variable that overrides the search.
+
+    Raises:
+        error.InvalidSystemCommand: none of them can be run.
+
+    Example:
+        >>> find_program("no-such-program")
+        Traceback (most recent call last):
+        panoptes_utils.error.InvalidSystemCommand: ...
+    """
+    wanted = os.getenv(variable) if variable else None
+    for name in (wanted,) if wanted else names:
+        found = shutil.which(name)
+        if found:
+            return found
+    told = f"{variable}={wanted}" if wanted else " or ".join(names)
+    raise error.InvalidSystemCommand(f"{told}: no such program on PATH; the panoptes-base image carries it")
+
+
+def start(command, **kwargs):
+    """Start a program as the leader of its own process group.
+
+    Args:
+        command: list of the program and its arguments.
+        kwargs: for `subprocess.Popen`.
+
+    Returns:
+        subprocess.Popen: with text pipes on stdout and stderr, standard input closed.
+    """
+    command = [str(part) for part in command]
+    logger.debug("Running {}", command)
+    settings = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "errors": "replace",
+        "start_new_session": True,
+    }
+    try:
+        return subprocess.Popen(command, **{**settings, **kwargs})
+    except OSError as why:
+        raise error.InvalidSystemCommand(f"{command[0]}: cannot be run: {why.strerror or why}") from why
+
+
+def stop(process):
+    """End a program that `start` started, with all that it started; return when it is gone."""
+    for sign, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 10)):
+        # The leader may be gone while its children live on in the group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            if sign == signal.SIGKILL:
+                break
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
+
+
+def run(command, timeout, check=False, **kwargs):
+    """Run a program to its end, or to the time limit.
+
+    Args:
+        command: list of the program and its arguments.
+        timeout: seconds.
+        check: raise if the program fails.
+        kwargs: for `subprocess.Popen`.
+
+    Returns:
+        subprocess.CompletedProcess: with text output.
+
+    Raises:
+        error.Timeout: the time limit passed; the program and its children were ended.
+        error.InvalidSystemCommand: the program cannot be run, or failed and `check` is set.
+
+    Example:
+        >>> run(["echo", "clear"], timeout=5).stdout
+        'clear\\n'
+        >>> run(["sleep", "60"], timeout=0.1)
+        Traceback (most recent call last):
+        panoptes_utils.error.Timeout: ...
+    """
+    process = start(command, **kwargs)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        stop(process)
+        raise error.Timeout(f"{command[0]}: stopped after {timeout:.1f} s") from None
+    except BaseException:
+        stop(process)
+        raise
+    if check and process.returncode:
+        last = _last_line(err) or _last_line(out) or "no message"
+        raise error.InvalidSystemCommand(f"{command[0]}: exit code {process.returncode}: {last}")
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _last_line(text):
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
