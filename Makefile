@@ -45,8 +45,8 @@ test-python: venv ## Tests that need nothing but this machine
 test-image: lab ## The module's tests inside the panoptes-utils image, the checkout mapped over the module
 	python molecule/lab test-image
 
-molecule: lab ## Every Molecule scenario
-	molecule test --all
+molecule: lab ## The Molecule scenario of the main job
+	molecule test -s default
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py
