@@ -1,0 +1,52 @@
+#!/bin/sh
+# Makes panoptes-env from a list of conda specifications: make-environment.sh conda-environment-FLAVOUR.yaml
+# With conda where the base image has it; else an environment of the same name, path and activation command over
+# Debian's own packages (docs/decisions/no-berryconda.md says why).
+set -eu
+
+list=$1
+root=/opt/conda
+environment=$root/envs/panoptes-env
+export DEBIAN_FRONTEND=noninteractive
+
+conda_environment() {
+    conda env create --quiet --yes --prefix "$environment" --file "$list"
+    conda clean --all --yes --quiet
+}
+
+# The Debian package of a conda specification; nothing for what Python itself brings.
+debian_name() {
+    name=$(printf '%s' "$1" | sed 's/[<>=! ].*//')
+    case $name in
+        python) echo python3 ;;
+        pip) echo python3-venv ;;
+        matplotlib-base) echo python3-matplotlib ;;
+        pillow) echo python3-pil ;;
+        pyserial) echo python3-serial ;;
+        pyzmq) echo python3-zmq ;;
+        scikit-image) echo python3-skimage ;;
+        *) echo "python3-$name" ;;
+    esac
+}
+
+debian_environment() {
+    packages=$(sed -n '/^dependencies:/,$s/^ *- *//p' "$list" | while read -r specification; do
+        debian_name "$specification"
+    done)
+    echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/image-build
+    apt-get update -qq
+    # shellcheck disable=SC2086  # one word a package
+    apt-get install --yes -qq --no-install-recommends $packages > /dev/null
+    apt-get clean
+    rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/cache/fontconfig
+
+    mkdir -p "$root/envs" "$root/bin" "$root/etc/profile.d"
+    python3 -m venv --system-site-packages "$environment"
+    install -m 0644 "$(dirname "$0")/conda-shim.sh" "$root/etc/profile.d/conda.sh"
+}
+
+if command -v conda > /dev/null || [ -x "$root/bin/conda" ]; then
+    PATH=$root/bin:$PATH conda_environment
+else
+    debian_environment
+fi

@@ -1,0 +1,170 @@
+"""The lab: Docker Engine, both images, a TLS registry and the image of a simulated unit, on this machine."""
+
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+import engine
+import panoptes_images
+import registry
+import rootfs
+import settings
+import small_images
+from console import LabError, as_root, out, run, step
+from rich.markup import escape
+from rich.table import Table
+
+import docker
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """A real engine, a real registry and a bare unit, on one machine."""
+
+
+@main.command()
+@click.option("--flavours", metavar="LIST", help="Comma-separated, for instance amd64,arm32v7; default: this machine's.")
+def up(flavours) -> None:
+    """Bring everything up; where it stands already, nothing happens."""
+    start = time.monotonic()
+    with settings.lock():
+        lab = bring_up(flavours.split(",") if flavours else [settings.architecture()])
+    out.print(f"lab is up ({time.monotonic() - start:.1f} s): registry {lab['registry']}, unit image {lab['unit_image']}")
+
+
+def bring_up(flavours: list) -> dict:
+    """All steps in their order; returns what lab.json says."""
+    unknown = set(flavours) - set(settings.PLATFORMS)
+    if unknown:
+        raise LabError(f"unknown flavour {', '.join(sorted(unknown))}; known are {', '.join(settings.PLATFORMS)}")
+    state, own = settings.State(), settings.architecture()
+    api = engine.up(state)
+    cli = engine.build_cli(state)
+    base_ids = {flavour: rootfs.up(api, state, cli, flavour) for flavour in dict.fromkeys([own, *flavours])}
+    base, key = rootfs.image_name(own), panoptes_images.inputs_key([base_ids[flavour] for flavour in sorted(flavours)])
+    with ThreadPoolExecutor() as pool:
+        # Building waits for the mirror and for dpkg in turn: the lab's own small images fit in between.
+        small = pool.submit(_small, api, state, cli, base, base_ids[own])
+        ready = state.get("images", {}).get("key") == key and set(flavours) <= set(state.get("images")["flavours"])
+        if not ready:
+            panoptes_images.build(cli, flavours, rootfs.image_name("{arch}"))
+        ca_file, unit_image = small.result()
+    if not panoptes_images.done(api, state, key, flavours, ca_file):
+        if ready:
+            panoptes_images.build(cli, flavours, rootfs.image_name("{arch}"))
+        panoptes_images.push(cli, flavours)
+        state.set("images", {"key": key, "flavours": flavours})
+    lab = {
+        "docker_host": settings.DOCKER_HOST,
+        "docker_cli": cli,
+        "network": settings.NETWORK,
+        "registry": settings.registry_address(),
+        "ca_file": str(ca_file),
+        "unit_image": unit_image,
+        "base_image": base,
+        "images": panoptes_images.references(),
+        "architecture": own,
+    }
+    settings.write_json(settings.cache() / "lab.json", lab)
+    return lab
+
+
+def _small(api, state, cli, base, base_id) -> tuple:
+    ca_file = registry.up(api, state, small_images.registry(api, cli, base, base_id))
+    return ca_file, small_images.unit(api, cli, base, base_id)
+
+
+@main.command()
+def clean() -> None:
+    """Remove all that the lab made on this machine, and nothing else."""
+    with settings.lock():
+        state = settings.State()
+        if engine.answers():
+            with step("containers, volumes, network and images of the lab"):
+                _remove_objects(engine.client())
+        for folder in state.get("trust", []):
+            run(as_root(["rm", "-rf", folder]))
+        engine.down(state)
+        for tool in state.get("tools", []):
+            run(as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "--yes", "-qq", tool]))
+        shutil.rmtree(settings.cache())
+    out.print("the lab is gone")
+
+
+def _remove_objects(api: docker.DockerClient) -> None:
+    mine = {"label": settings.LABEL}
+    for container in api.containers.list(all=True, filters=mine):
+        container.remove(force=True, v=True)
+    for volume in api.volumes.list(filters=mine):
+        volume.remove(force=True)
+    for network in api.networks.list(filters=mine):
+        network.remove()
+    prefixes = ("panoptes-lab/", f"{settings.registry_address()}/")
+    for image in api.images.list():
+        for tag in image.tags:
+            if tag.startswith(prefixes):
+                api.images.remove(tag, force=True)
+
+
+@main.command()
+def status() -> None:
+    """What of the lab is up."""
+    table = Table("part", "state", "detail")
+    state, running = settings.State(), engine.answers()
+    table.add_row("engine", "up" if running else "down", settings.DOCKER_HOST)
+    if running:
+        api = engine.client()
+        ca_file = settings.cache() / "tls" / "ca.crt"
+        serves = ca_file.exists() and registry.answers(ca_file)
+        table.add_row("registry", "up" if serves else "down", settings.registry_address())
+        made = state.get("images", {})
+        table.add_row("images", "pushed" if made else "missing", ", ".join(made.get("flavours", [])))
+        units = api.containers.list(filters={"network": settings.NETWORK})
+        names = [unit.name for unit in units if unit.name != registry.CONTAINER]
+        table.add_row("units", str(len(names)), ", ".join(names))
+    table.add_row("files", "", str(settings.cache()))
+    out.print(table)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
+@click.pass_context
+def unit(context) -> None:
+    """A simulated unit on this machine: provisioned, services answering, a sky image solved."""
+    import unit as simulated
+
+    with settings.lock():
+        bring_up([settings.architecture()])
+    sys.argv = ["lab unit", *context.args]
+    sys.exit(simulated.main())
+
+
+@main.command(name="test-image")
+@click.argument("pytest_arguments", nargs=-1)
+def test_image(pytest_arguments) -> None:
+    """The module's tests inside panoptes-utils, the checkout mapped over the module."""
+    with settings.lock():
+        lab = bring_up([settings.architecture()])
+    import subprocess
+
+    name = lab["images"]["panoptes-utils"]
+    flavour = name.replace(":latest", f":{lab['architecture']}")
+    sys.exit(subprocess.call([
+        lab["docker_cli"], "--host", lab["docker_host"], "run", "--rm", "--init", "--label", settings.LABEL,
+        "--read-only", "--tmpfs", "/tmp", "--volume", f"{settings.TOP}:/opt/panoptes-utils:ro",
+        flavour, "scripts/testing/run_tests.sh", *pytest_arguments]))
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except LabError as error:
+        out.print(f"[red]lab:[/] {escape(str(error))}")
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        out.print("[red]lab:[/] interrupted; run it again to finish")
+        sys.exit(130)

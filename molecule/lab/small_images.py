@@ -1,0 +1,65 @@
+"""The lab's own two images, each a few lines over the base root filesystem: the registry, and a unit in a container."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from console import run, step
+from settings import DOCKER_HOST, LABEL, cache
+
+import docker
+
+_APT = """\
+RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/image-build \\
+ && apt-get update -qq \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends {packages} > /dev/null \\
+ && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*.log
+"""
+
+# The registry listens with TLS only; its certificate and its data are mounted.
+_REGISTRY = """\
+FROM {base}
+""" + _APT.format(packages="docker-registry") + """\
+RUN printf '%s\\n' 'version: 0.1' 'log: {{level: info, formatter: json}}' \\
+      'storage: {{filesystem: {{rootdirectory: /data}}, delete: {{enabled: true}}}}' \\
+      'http: {{addr: ":5000", tls: {{certificate: /tls/server.crt, key: /tls/server.key}}}}' > /etc/registry.yml
+LABEL {label}=1
+CMD ["docker-registry", "serve", "/etc/registry.yml"]
+"""
+
+# Debian with systemd, as it is on a machine that nobody has provisioned yet. No apt lists: a fresh machine has none either.
+_UNIT = """\
+FROM {base}
+""" + _APT.format(
+    packages="systemd systemd-sysv dbus python3 python3-apt sudo ca-certificates iproute2 iptables"
+) + """\
+RUN systemctl mask apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service > /dev/null \\
+ && rm -f /etc/machine-id && touch /etc/machine-id && rm -f /etc/dpkg/dpkg.cfg.d/image-build
+ENV container=docker
+STOPSIGNAL SIGRTMIN+3
+LABEL {label}=1
+CMD ["sh", "-c", "mount -o remount,rw /proc/sys; exec /lib/systemd/systemd"]
+"""
+
+
+def registry(api: docker.DockerClient, cli: str, base: str, base_id: str) -> str:
+    """The registry's image; returns its name."""
+    return _up(api, cli, "registry", _REGISTRY, base, base_id)
+
+
+def unit(api: docker.DockerClient, cli: str, base: str, base_id: str) -> str:
+    """The image of a simulated unit; returns its name."""
+    return _up(api, cli, "unit", _UNIT, base, base_id)
+
+
+def _up(api: docker.DockerClient, cli: str, name: str, template: str, base: str, base_id: str) -> str:
+    text = template.format(base=base, label=LABEL)
+    tag = f"panoptes-lab/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
+    try:
+        api.images.get(tag)
+    except docker.errors.ImageNotFound:
+        with step(f"image {tag}"), tempfile.TemporaryDirectory(dir=cache()) as folder:
+            Path(folder, "Dockerfile").write_text(text, encoding="utf-8")
+            run([cli, "--host", DOCKER_HOST, "build", "--progress", "plain", "--tag", tag, folder],
+                cache() / "logs" / f"image-{name}.log", env={"DOCKER_BUILDKIT": "1"})
+    return tag
