@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.unit.preflight import Requirements, ask_registry, platform_for, problems
 from ansible.module_utils.unit.probe import Probe
 
 DOCUMENTATION = r"""
@@ -48,6 +49,22 @@ options:
     type: list
     elements: str
     default: []
+  compose_file:
+    description: Compose file of which to compute each service's configuration hash.
+    type: path
+  env_file:
+    description: Environment file that goes with it.
+    type: path
+  image:
+    description: Image (registry/repository:tag) of which to ask the registry; the answer is the fact C(unit_registry).
+    type: str
+  registry_ca:
+    description: The registry's CA certificate in PEM, where the system does not trust it.
+    type: str
+    default: ""
+  requirements:
+    description: What the machine has to offer, as in panoptes_utils/unit/preflight.py; fills C(unit.problems).
+    type: dict
   root:
     description: Directory that describes the machine; another one than C(/) only in tests.
     type: path
@@ -77,6 +94,11 @@ def main() -> None:
     """Read everything that was asked for."""
     arguments = {name: {"type": "list", "elements": "str", "default": []} for name in TEXTS}
     arguments["ports"] = {"type": "list", "elements": "int", "default": []}
+    arguments["requirements"] = {"type": "dict"}
+    for name in ("compose_file", "env_file"):
+        arguments[name] = {"type": "path"}
+    arguments["image"] = {"type": "str"}
+    arguments["registry_ca"] = {"type": "str", "default": ""}
     arguments["root"] = {"type": "path", "default": "/"}
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     wanted = module.params
@@ -94,9 +116,27 @@ def main() -> None:
         "users": probe.users(wanted["users"]),
         "groups": probe.groups(wanted["groups"]),
         "ports": probe.listeners(wanted["ports"]),
+        "package_lists_age": probe.package_lists_age(),
         "engine": probe.engine(),
+        "containers": probe.containers(),
+        "images": probe.images(),
+        "release": probe.release(),
+        "compose_hashes": {},
+        "problems": [],
     }
-    module.exit_json(changed=False, ansible_facts={"unit": state})
+    state["platform"] = platform_for(state)
+    if wanted["compose_file"] and wanted["env_file"]:
+        state["compose_hashes"] = probe.compose_hashes(wanted["compose_file"], wanted["env_file"])
+    facts = {"unit": state}
+    if wanted["image"]:
+        facts["unit_registry"] = ask_registry(wanted["image"], wanted["registry_ca"], state["platform"])
+    if wanted["requirements"] is not None:
+        try:
+            requirements = Requirements(**wanted["requirements"])
+        except TypeError as error:
+            module.fail_json(msg=f"requirements: {error}")
+        state["problems"] = problems(state, requirements, facts.get("unit_registry"))
+    module.exit_json(changed=False, ansible_facts=facts)
 
 
 if __name__ == "__main__":

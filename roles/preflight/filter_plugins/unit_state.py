@@ -1,4 +1,4 @@
-"""Filters that compare wanted files with what the probe found, so that only what differs is written."""
+"""Filters that compare what is wanted with what the probe found, so that only what differs is touched."""
 
 from __future__ import annotations
 
@@ -21,6 +21,22 @@ def unit_directories_to_make(wanted: list, found: dict) -> list:
     return [entry for entry in wanted if _attributes_differ(entry, found.get(entry["path"], {}), "directory")]
 
 
+def unit_services_to_start(names: list, state: dict) -> list:
+    """The Compose services that do not run as their Compose file and the release file say, or are not healthy."""
+    image = state["release"].get("PANOPTES_UTILS_IMAGE", "")
+    return [name for name in names if not _runs_as_written(name, state, image)]
+
+
+def _runs_as_written(name: str, state: dict, image: str) -> bool:
+    container = state["containers"].get(name, {})
+    return (
+        container.get("state") == "running"
+        and container["health"] == "healthy"
+        and container["image"] == image
+        and container["labels"].get("com.docker.compose.config-hash") == state["compose_hashes"].get(name)
+    )
+
+
 def unit_registry_ca(item: dict) -> dict:
     """The file in which Docker looks for the CA of a registry, from `key` (host[:port]) and `value` (PEM)."""
     return {
@@ -28,6 +44,11 @@ def unit_registry_ca(item: dict) -> dict:
         "content": item["value"].strip() + "\n",
         "mode": "0644",
     }
+
+
+def unit_owned_directory(path: str) -> dict:
+    """A directory of the unit's account, by the number under which the containers know it."""
+    return {"path": path, "mode": "0755", "uid": 1000, "gid": 1000}
 
 
 def _differs(entry: dict, found: dict) -> bool:
@@ -48,5 +69,7 @@ class FilterModule:
         return {
             "unit_files_to_write": unit_files_to_write,
             "unit_directories_to_make": unit_directories_to_make,
+            "unit_owned_directory": unit_owned_directory,
             "unit_registry_ca": unit_registry_ca,
+            "unit_services_to_start": unit_services_to_start,
         }

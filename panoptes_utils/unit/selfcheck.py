@@ -1,0 +1,97 @@
+"""Do the two services work, asked from outside their containers as any client of the unit would ask?
+
+Standard library and Debian's python3-zmq, because an Ansible module carries this file to units.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+import uuid
+from typing import Any
+
+from .errors import HealthError
+
+LOOPBACK = "127.0.0.1"
+
+
+def check_config(port: int, key: str, expected: Any, timeout: float = 10.0) -> float:
+    """Ask the config server for a key of this unit.
+
+    Returns:
+        Seconds until the answer.
+
+    Raises:
+        HealthError: no answer, or one for another unit; says where to look.
+    """
+    request = urllib.request.Request(
+        f"http://{LOOPBACK}:{port}/get-config",
+        data=json.dumps({"key": key}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    started = time.monotonic()
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 - the scheme is ours
+            answer = json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        raise HealthError(
+            f"config server: port {port} answers {error.code} {error.reason}; see: docker logs config-server"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise HealthError(
+            f"config server: no usable answer on port {port} ({reason}); see: docker logs config-server"
+        ) from None
+    if answer != expected:
+        raise HealthError(
+            f"config server: {key} is {answer!r} and not {expected!r}; a value set by hand is in pocs_local.yaml "
+            "and wins over the inventory: remove it there, or set the inventory to it"
+        )
+    return time.monotonic() - started
+
+
+def check_pair(sub_port: int, pub_port: int, timeout: float = 10.0) -> float:
+    """Send a message into the hub at `sub_port` and receive it at `pub_port`.
+
+    Returns:
+        Seconds of the round trip that came back.
+
+    Raises:
+        HealthError: nothing came back within `timeout`; says where to look.
+    """
+    import zmq  # Debian's python3-zmq, on the unit only
+
+    name = f"messaging hub: pair {sub_port}→{pub_port}"
+    for port in (sub_port, pub_port):
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=timeout).close()
+        except OSError as error:
+            raise HealthError(
+                f"{name}: nothing listens on {port} ({error.strerror or error}); see: docker logs messaging-hub"
+            ) from None
+    topic = f"self-check-{uuid.uuid4().hex}"
+    context = zmq.Context()
+    try:
+        listener, speaker = context.socket(zmq.SUB), context.socket(zmq.PUB)
+        for one in (listener, speaker):
+            one.setsockopt(zmq.LINGER, 0)
+        listener.setsockopt_string(zmq.SUBSCRIBE, topic)
+        listener.connect(f"tcp://{LOOPBACK}:{pub_port}")
+        speaker.connect(f"tcp://{LOOPBACK}:{sub_port}")
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            # A subscription needs a moment to reach the publisher through the hub: send until one comes back.
+            sent = time.monotonic()
+            speaker.send_string(f'{topic} {{"sent": {sent}}}')
+            if listener.poll(50):
+                _, _, payload = listener.recv_string().partition(" ")
+                return time.monotonic() - json.loads(payload)["sent"]
+    finally:
+        context.destroy(linger=0)
+    raise HealthError(
+        f"{name}: connected, but no message came back within {timeout:g} s: one side of the pair is dead; "
+        "see: docker logs messaging-hub; then: docker restart messaging-hub"
+    )
