@@ -86,7 +86,7 @@ def test_decision_records_fit_a_page():
 def test_bundled_collections_are_the_ones_required():
     wanted = yaml.safe_load((TOP / "requirements.yml").read_text(encoding="utf-8"))["collections"]
     galaxy = shutil.which("ansible-galaxy") or pytest.skip("ansible is not installed here")
-    answer = subprocess.run([galaxy, "collection", "list", "--format", "json"], capture_output=True, text=True, check=True)
+    answer = subprocess.run([galaxy, "collection", "list", "--format=json"], capture_output=True, text=True, check=True)
     found = {name: about["version"] for group in json.loads(answer.stdout).values() for name, about in group.items()}
     specifiers = pytest.importorskip("packaging.specifiers")
     for collection in wanted:
