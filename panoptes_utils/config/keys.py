@@ -1,0 +1,85 @@
+"""Dotted keys such as `location.latitude` and `cameras.devices[1].model`."""
+
+import re
+from typing import Any, List, Union
+
+MAX_LENGTH = 512
+MAX_DEPTH = 32
+
+Part = Union[str, int]
+_PIECE = re.compile(r"(?P<name>[^\[\]]*)(?P<indexes>(?:\[\d{1,6}\])*)")
+
+
+class KeyProblem(ValueError):
+    """The key cannot be read, or does not fit the configuration; the text says which key and why."""
+
+
+def parse_key(key: str) -> List[Part]:
+    """The names and indexes that a dotted key consists of.
+
+    >>> parse_key("devices[1].model")
+    ['devices', 1, 'model']
+
+    Raises:
+        KeyProblem: the key is empty, too long, too deep or malformed.
+    """
+    if len(key) > MAX_LENGTH:
+        raise KeyProblem(f"key is {len(key)} characters long, {MAX_LENGTH} are allowed")
+    parts: List[Part] = []
+    for number, piece in enumerate(key.split(".")):
+        match = _PIECE.fullmatch(piece)
+        if not match or (not match["name"] and (number or not match["indexes"])):
+            raise KeyProblem(f"key {key!r} is malformed; write it like 'devices[1].model'")
+        if match["name"]:
+            parts.append(match["name"])
+        parts.extend(int(index) for index in re.findall(r"\d+", match["indexes"]))
+    if len(parts) > MAX_DEPTH:
+        raise KeyProblem(f"key {key[:40]!r}… has {len(parts)} levels, {MAX_DEPTH} are allowed")
+    return parts
+
+
+def get_part(tree: Any, parts: List[Part]) -> Any:
+    """What stands in the tree at the key, None where nothing does."""
+    for part in parts:
+        if isinstance(part, int):
+            if not isinstance(tree, list) or part >= len(tree):
+                return None
+            tree = tree[part]
+        elif isinstance(tree, dict):
+            tree = tree.get(part)
+        else:
+            return None
+    return tree
+
+
+def set_part(tree: dict, key: str, parts: List[Part], value: Any) -> None:
+    """Put the value into the tree (in place), making the missing levels above it.
+
+    Raises:
+        KeyProblem: the key goes through something that is not a mapping or a list, or beyond a list's end.
+    """
+    node: Any = tree
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        if isinstance(part, int):
+            if not isinstance(node, list):
+                raise KeyProblem(f"key {key!r}: {_above(parts, depth)} is not a list")
+            if part > len(node) or (part == len(node) and not last):
+                raise KeyProblem(f"key {key!r}: {_above(parts, depth)} has {len(node)} entries, no index {part}")
+            if part == len(node):
+                node.append(value)
+                return
+        elif not isinstance(node, dict):
+            raise KeyProblem(f"key {key!r}: {_above(parts, depth)} is a value, it holds no further keys")
+        if last:
+            node[part] = value
+            return
+        below = node[part] if isinstance(part, int) else node.get(part)
+        if below is None:
+            below = node[part] = [] if isinstance(parts[depth + 1], int) else {}
+        node = below
+
+
+def _above(parts: List[Part], depth: int) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts[:depth])
+    return repr(text.lstrip(".") or "the configuration")

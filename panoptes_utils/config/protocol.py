@@ -1,0 +1,59 @@
+"""uvicorn's HTTP protocol with the bounds that it leaves to a reverse proxy, which a unit does not have."""
+
+from typing import Any, Optional
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MAX_HEADERS = 16 * 1024
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Ends a connection whose request head is too long, or whose request does not arrive in time."""
+
+    _head_bytes = 0
+    _waiting_since: Optional[float] = None
+
+    def connection_made(self, transport: Any) -> None:
+        """A client connected: it has to send its first request soon."""
+        super().connection_made(transport)
+        self._waiting_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request arrived."""
+        if self._head_bytes >= 0:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEADERS + len(data):
+                self._too_long()
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._waiting_since = self.loop.time()
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """The request's head is there; what follows is its body."""
+        self._head_bytes = -1
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._waiting_since = None
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def close_if_waiting_since(self, moment: float) -> None:
+        """End the connection where a request has been incomplete since before the moment (event loop time)."""
+        if self._waiting_since is not None and self._waiting_since < moment and not self.transport.is_closing():
+            self.transport.abort()
+
+    def _too_long(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )
+            self.transport.close()
+
+

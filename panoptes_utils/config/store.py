@@ -1,0 +1,242 @@
+"""The configuration that a server holds: what is asked for most is ready as bytes, what was set is on the disk."""
+
+import json
+import threading
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from panoptes_utils.config import files
+from panoptes_utils.config.durable import folder_lock
+from panoptes_utils.config.helpers import parse_config_directories
+from panoptes_utils.config.keys import KeyProblem, Part, get_part, parse_key, set_part
+from panoptes_utils.error import InvalidConfig
+from panoptes_utils.logging import logger
+
+RUNNING = "config_server.running"
+_CACHED_KEYS = 1024
+# The server's own section: `running` lives in memory, `replaced` (which mappings hide the file's) in the local file.
+_OWN = "config_server"
+_REPLACED = "replaced"
+
+Check = Callable[[Dict[str, Any]], List[str]]
+
+
+class Refused(ValueError):
+    """A change that was not made: the text names the key and the reason."""
+
+
+class ConfigStore:
+    """One configuration file with its local file over it.
+
+    Reading is safe from any thread and never waits for the disk: a change makes a new tree and swaps it in when it
+    is on the disk. Changes are made one after the other, also among several servers of the same file.
+
+    Args:
+        path: the configuration file. It is read only.
+        load_local: read `NAME_local.yaml` beside it.
+        save_local: write what is set into `NAME_local.yaml`; False keeps it in memory.
+        check: lists what is wrong with a configuration; a change that adds to the list is refused.
+
+    Raises:
+        InvalidConfig: the configuration file is missing or not a YAML mapping.
+    """
+
+    def __init__(self, path: Path, load_local: bool = True, save_local: bool = True, check: Optional[Check] = None):
+        self.path = path
+        self.local = files.local_path(path)
+        self.load_local = load_local
+        self.save_local = save_local
+        self.check = check or (lambda config: [])
+        self.running = True
+        self._changing = threading.Lock()
+        self._cache: Dict[Optional[str], bytes] = {}
+        self._base: Dict[str, Any] = {}
+        self._config: Dict[str, Any] = {}
+        self._local_tree: Dict[str, Any] = {}
+        self._local_stamp: Tuple[int, ...] = ()
+        self.reload()
+
+    @property
+    def config(self) -> Dict[str, Any]:
+        """The whole configuration. It is shared: never change it."""
+        return self._config
+
+    def get(self, key: Optional[str] = None) -> Any:
+        """The value at a dotted key, None where there is none; the whole configuration without a key.
+
+        The value is shared: never change it.
+        """
+        if key is None:
+            return self._config
+        try:
+            return get_part(self._config, parse_key(key))
+        except KeyProblem:
+            return None
+
+    def get_json(self, key: Optional[str] = None) -> bytes:
+        """The value at a dotted key as JSON text."""
+        cache = self._cache
+        answer = cache.get(key)
+        if answer is None:
+            answer = to_bytes(self.get(key))
+            # A key that nobody set answers `null`: caching it would let a scan of keys fill the memory.
+            if answer != b"null" and len(cache) < _CACHED_KEYS:
+                cache[key] = answer
+        return answer
+
+    def set(self, changes: Dict[str, Any]) -> None:
+        """Make the changes, all or none; when this returns they are on the disk.
+
+        Args:
+            changes: dotted keys and plain JSON values.
+
+        Raises:
+            Refused: a key is malformed or does not fit, or a value is invalid.
+            OSError: the local file cannot be written; nothing was changed.
+        """
+        try:
+            parsed = [(key, parse_key(key), value) for key, value in changes.items()]
+        except KeyProblem as problem:
+            raise Refused(str(problem)) from problem
+        with self._changing:
+            lasting = [change for change in parsed if change[1][0] != _OWN]
+            if lasting and self.save_local:
+                with folder_lock(self.local.parent):
+                    self._take_outside_edits()
+                    config, tree = self._changed(parsed, lasting)
+                    if not _same(files.plain(tree), files.plain(self._local_tree)):
+                        files.write_local(self.local, self._checked_dump(tree))
+                    self._local_tree, self._local_stamp = tree, _stamp(self.local)
+            else:
+                config, _ = self._changed(parsed, [])
+            self._swap(config)
+            self.running = bool(get_part(config, [_OWN, "running"]))
+
+    def reload(self) -> None:
+        """Read the files again; what was set without saving is forgotten.
+
+        Raises:
+            InvalidConfig: the configuration file is missing or not a YAML mapping; the old one stays in use.
+        """
+        with self._changing:
+            base = files.plain(files.read_yaml(self.path))
+            if isinstance(base.get("directories"), dict):
+                base["directories"] = parse_config_directories(base["directories"])
+            tree: Dict[str, Any] = {}
+            if self.load_local and self.local != self.path:
+                with folder_lock(self.local.parent):
+                    tree = self._read_local()
+            self._base = base
+            self._local_tree, self._local_stamp = tree, _stamp(self.local)
+            config = _combined(base, tree)
+            config[_OWN] = {"running": self.running}
+            self._swap(config)
+            for problem in self.check(config):
+                logger.warning(f"{self.path.name}: {problem}")
+
+    def _read_local(self) -> Dict[str, Any]:
+        tree, damage = files.read_local(self.local)
+        if damage:
+            logger.warning(damage)
+        return tree
+
+    def _take_outside_edits(self) -> None:
+        """Start from what is in the local file now: an editor or a second server may have been there."""
+        if self.load_local and _stamp(self.local) != self._local_stamp:
+            self._local_tree = self._read_local()
+            config = _combined(self._base, self._local_tree)
+            config[_OWN] = self._config[_OWN]
+            self._swap(config)
+
+    def _changed(
+        self, changes: List[Tuple[str, List[Part], Any]], lasting: List[Tuple[str, List[Part], Any]]
+    ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+        """The configuration and the local tree with the changes made."""
+        config, tree = deepcopy(self._config), deepcopy(self._local_tree)
+        try:
+            for key, parts, value in changes:
+                set_part(config, key, parts, deepcopy(value))
+            for key, parts, _ in lasting:
+                _set_local(tree, self._base, config, key, parts)
+        except KeyProblem as problem:
+            raise Refused(str(problem)) from problem
+        before = set(self.check(self._config))
+        wrong = [problem for problem in self.check(config) if problem not in before]
+        if wrong:
+            raise Refused("; ".join(wrong))
+        return config, tree
+
+    def _checked_dump(self, tree: Dict[str, Any]) -> bytes:
+        """The local tree as YAML that is known to read back as the same."""
+        try:
+            data = files.dump_yaml(tree)
+            if _same(files.plain(files.parse_yaml(data, self.local)), files.plain(tree)):
+                return data
+        except (ValueError, InvalidConfig) as problem:
+            raise Refused(f"the value cannot be kept in a YAML file: {problem}") from problem
+        raise Refused("the value cannot be kept in a YAML file: it reads back differently")
+
+    def _swap(self, config: Dict[str, Any]) -> None:
+        self._config = config
+        # A new dict instead of clear(): a reader that is just filling the old one cannot leave a stale entry.
+        self._cache = {}
+
+
+def to_bytes(value: Any) -> bytes:
+    """The value as JSON text in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON: 1, 1.0 and true differ, the order of keys does not matter."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _combined(base: Dict[str, Any], tree: Dict[str, Any]) -> Dict[str, Any]:
+    """The configuration file's tree with the local one over it."""
+    over = files.plain(tree)
+    replaced = get_part(over, [_OWN, _REPLACED]) or []
+    over.pop(_OWN, None)
+    if replaced:
+        base = deepcopy(base)
+        for path in replaced:
+            parent = get_part(base, path[:-1]) if isinstance(path, list) else None
+            if isinstance(parent, dict):
+                parent.pop(path[-1], None)
+    config = files.merge(base, over)
+    config.pop(_OWN, None)
+    return config
+
+
+def _set_local(
+    tree: Dict[str, Any], base: Dict[str, Any], config: Dict[str, Any], key: str, parts: List[Part]
+) -> None:
+    """Bring the local tree (in place) to where it gives what `config` has at the key.
+
+    A list that only the configuration file has is taken over whole. A mapping that was replaced by one with fewer
+    keys is noted as replaced, since merging alone would bring the old keys back.
+    """
+    first_index = next((depth for depth, part in enumerate(parts) if isinstance(part, int)), len(parts))
+    if first_index < len(parts) and not isinstance(get_part(tree, parts[:first_index]), list):
+        parts = parts[:first_index]
+    set_part(tree, key, parts, deepcopy(get_part(config, parts)))
+    own = tree.get(_OWN)
+    replaced = own.get(_REPLACED) if isinstance(own, dict) else None
+    for depth in range(min(first_index, len(parts)), 0, -1):
+        if _same(get_part(config, parts[:1]), get_part(_combined(base, tree), parts[:1])):
+            return
+        if replaced is None:
+            replaced = []
+            tree[_OWN] = {_REPLACED: replaced}
+        if parts[:depth] not in replaced:
+            replaced.append(list(parts[:depth]))
+
+
+def _stamp(path: Path) -> Tuple[int, ...]:
+    """What changes when a file is written or replaced."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return (state.st_ino, state.st_size, state.st_mtime_ns)

@@ -1,0 +1,71 @@
+"""Showing a hub's statistics."""
+
+import time
+from typing import Any, Dict
+
+import zmq
+
+
+def sample(stats: Dict[str, Any], seconds: float) -> None:
+    """Count messages and bytes of each topic for a while, as a subscriber of everything, and add them to `stats`.
+
+    The counting is in this process: only while somebody asks does a hub send the messages once more.
+    """
+    context = zmq.Context()
+    poller, counts = zmq.Poller(), {}
+    for pair in stats["pairs"]:
+        subscriber = context.socket(zmq.SUB)
+        subscriber.setsockopt(zmq.SUBSCRIBE, b"")
+        subscriber.connect(f"tcp://127.0.0.1:{pair['pub']}")
+        poller.register(subscriber, zmq.POLLIN)
+        counts[subscriber] = {}
+    begin = time.monotonic()
+    while time.monotonic() < begin + seconds:
+        for subscriber, _ in poller.poll(max(1, (begin + seconds - time.monotonic()) * 1000)):
+            seen = counts[subscriber]
+            for _ in range(1000):
+                try:
+                    frame = subscriber.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                # The first word of POCS:camera.1 is its prefix.
+                topic = frame[:100].partition(b" ")[0].decode("ascii", "replace").partition(":")[0].partition(".")[0]
+                entry = seen.setdefault(topic, [0, 0])
+                entry[0] += 1
+                entry[1] += len(frame)
+    context.destroy(linger=0)
+    for pair, seen in zip(stats["pairs"], counts.values()):
+        pair["topics"] = {
+            topic: {"messages_per_second": round(number / seconds, 1), "bytes_per_second": round(size / seconds, 1)}
+            for topic, (number, size) in sorted(seen.items(), key=lambda entry: -entry[1][0])[:50]
+        }
+
+
+def show(stats: Dict[str, Any]) -> None:
+    """Print the statistics as tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("pair", "messages/s", "bytes/s", "messages", "publishers", "subscribers", title="Messaging hub")
+    for pair in stats["pairs"]:
+        table.add_row(
+            f"{pair['sub']} → {pair['pub']}",
+            f"{pair['messages_per_second']:,}",
+            f"{pair['bytes_per_second']:,}",
+            f"{pair['messages']:,}",
+            str(pair["publishers"]),
+            str(pair["subscribers"]),
+        )
+    console.print(table)
+    topics = Table("pair", "topic", "messages/s", "bytes/s", title="Topics")
+    for pair in stats["pairs"]:
+        for topic, rate in pair.get("topics", {}).items():
+            topics.add_row(
+                f"{pair['sub']} → {pair['pub']}",
+                topic,
+                f"{rate['messages_per_second']:,}",
+                f"{rate['bytes_per_second']:,}",
+            )
+    if topics.row_count:
+        console.print(topics)

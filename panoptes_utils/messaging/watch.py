@@ -1,0 +1,206 @@
+"""What a hub knows about itself, without touching a message.
+
+Message and byte counts come from libzmq's proxy, connections from socket monitors, and what each subscriber was
+sent from the kernel's own counters of its TCP connection. Asking costs the data path nothing.
+"""
+
+import json
+import os
+import socket
+import struct
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+Pair = Tuple[int, int]
+_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_TICK = 1.0
+
+
+def stats_address(pair: Pair) -> str:
+    """The Unix socket (abstract: no file, this machine only) on which a hub tells its statistics."""
+    return f"\0panoptes-messaging-hub-{pair[0]}"
+
+
+def read_stats(pair: Pair, timeout: float = 3.0) -> Dict[str, Any]:
+    """The statistics of the running hub that has this pair first.
+
+    Raises:
+        OSError: no such hub is running, or it did not answer in time.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        connection.connect(stats_address(pair))
+        answer = b""
+        while True:
+            part = connection.recv(65536)
+            if not part:
+                return json.loads(answer)
+            answer += part
+
+
+class _Watched:
+    """One pair under watch."""
+
+    def __init__(self, pair: Pair, control: zmq.Socket, front: zmq.Socket, back: zmq.Socket):
+        self.pair, self.control, self.front, self.back = pair, control, front, back
+        self.publishers: Dict[int, str] = {}
+        self.subscribers: Dict[int, str] = {}
+        self.refused = 0
+        self.counts: Tuple[int, ...] = (0,) * 8
+        self.rates: Tuple[float, float] = (0.0, 0.0)
+        self.counted_at = time.monotonic()
+
+
+class Watch:
+    """The watching thread of one hub.
+
+    Args:
+        context: the hub's context.
+        pairs: its pairs.
+        high_water_mark: messages that may wait for one subscriber.
+        fail: called with a text where a proxy no longer answers.
+    """
+
+    def __init__(
+        self, context: zmq.Context, pairs: Sequence[Pair], high_water_mark: int, fail: Callable[[str], None]
+    ):
+        self._context, self._pairs, self._fail = context, list(pairs), fail
+        self._high_water_mark = high_water_mark
+        self._watched: List[_Watched] = []
+        self._listener: Optional[socket.socket] = None
+        self._wake_up, self._woken = os.pipe()[::-1]
+        self._started = time.time()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def add(self, pair: Pair, front: zmq.Socket, back: zmq.Socket) -> zmq.Socket:
+        """Watch a pair; returns the control socket for its proxy."""
+        control = self._context.socket(zmq.REP)
+        control.bind(f"inproc://control-{pair[0]}")
+        steer = self._context.socket(zmq.REQ)
+        steer.setsockopt(zmq.LINGER, 0)
+        steer.connect(f"inproc://control-{pair[0]}")
+        self._watched.append(
+            _Watched(pair, steer, front.get_monitor_socket(_EVENTS), back.get_monitor_socket(_EVENTS))
+        )
+        return control
+
+    def listen(self) -> None:
+        """Open the socket for those who ask.
+
+        Raises:
+            OSError: another hub with the same first pair has it.
+        """
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(stats_address(self._pairs[0]))
+        self._listener.listen(8)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def terminate_proxies(self) -> None:
+        """Tell every proxy to end, and stop watching."""
+        os.write(self._wake_up, b"x")
+        self._thread.join(timeout=1)
+
+    def close(self) -> None:
+        """Give up what `listen` opened."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._woken, zmq.POLLIN)
+        poller.register(self._listener.fileno(), zmq.POLLIN)
+        monitors = {}
+        for watched in self._watched:
+            for monitor, connections in ((watched.front, watched.publishers), (watched.back, watched.subscribers)):
+                poller.register(monitor, zmq.POLLIN)
+                monitors[monitor] = (watched, connections)
+        next_tick = time.monotonic() + _TICK
+        while True:
+            ready = dict(poller.poll(max(0, (next_tick - time.monotonic()) * 1000)))
+            if self._woken in ready:
+                break
+            for monitor in monitors.keys() & ready.keys():
+                self._note(monitor, *monitors[monitor])
+            if self._listener.fileno() in ready:
+                self._tell()
+            if time.monotonic() >= next_tick:
+                for watched in self._watched:
+                    self._count(watched)
+                next_tick = time.monotonic() + _TICK
+        for watched in self._watched:
+            watched.control.send(b"TERMINATE")
+        for watched in self._watched:
+            watched.control.poll(200)
+            for end in (watched.control, watched.front, watched.back):
+                end.close(linger=0)
+        self._listener.close()
+
+    def _note(self, monitor: zmq.Socket, watched: _Watched, connections: Dict[int, str]) -> None:
+        while monitor.poll(0):
+            event = parse_monitor_message(monitor.recv_multipart())
+            descriptor = event["value"]
+            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                connections[descriptor] = _peer(descriptor)
+            elif event["event"] == zmq.EVENT_DISCONNECTED:
+                connections.pop(descriptor, None)
+            else:
+                watched.refused += 1
+
+    def _count(self, watched: _Watched) -> None:
+        """Ask the proxy for its counters: messages and bytes in and out of front and back."""
+        watched.control.send(b"STATISTICS")
+        if not watched.control.poll(2000):
+            self._fail(f"pair {watched.pair[0]} → {watched.pair[1]} does not answer")
+            return
+        counts = tuple(struct.unpack("=Q", frame)[0] for frame in watched.control.recv_multipart())
+        now = time.monotonic()
+        elapsed = max(now - watched.counted_at, 1e-6)
+        watched.rates = ((counts[0] - watched.counts[0]) / elapsed, (counts[1] - watched.counts[1]) / elapsed)
+        watched.counts, watched.counted_at = counts, now
+
+    def _tell(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return
+        with connection:
+            connection.settimeout(0.5)
+            try:
+                connection.sendall(json.dumps(self._report()).encode("ascii"))
+            except OSError:
+                pass
+
+    def _report(self) -> Dict[str, Any]:
+        return {
+            "uptime_seconds": round(time.time() - self._started, 1),
+            "high_water_mark": self._high_water_mark,
+            "pairs": [
+                {
+                    "sub": watched.pair[0],
+                    "pub": watched.pair[1],
+                    "messages": watched.counts[0],
+                    "bytes": watched.counts[1],
+                    "messages_per_second": round(watched.rates[0], 1),
+                    "bytes_per_second": round(watched.rates[1], 1),
+                    "publishers": len(watched.publishers),
+                    "subscribers": len(watched.subscribers),
+                    "refused": watched.refused,
+                }
+                for watched in self._watched
+            ],
+        }
+
+
+def _peer(descriptor: int) -> str:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
+            return "{}:{}".format(*connection.getpeername()[:2])
+    except OSError:
+        return "?"

@@ -1,0 +1,42 @@
+"""Who holds a TCP port of this machine, from /proc."""
+
+import os
+from pathlib import Path
+from typing import Set, Tuple
+
+
+def holder_of(port: int) -> str:
+    """Name and number of the process that listens on the port, as far as this user may know.
+
+    >>> holder_of(22)
+    'sshd (process 612)'
+    """
+    inodes, owners = _listeners(port)
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            links = {os.readlink(link) for link in (folder / "fd").iterdir()}
+            if any(f"socket:[{inode}]" in links for inode in inodes):
+                name = (folder / "cmdline").read_bytes().split(b"\0")
+                words = [Path(word.decode(errors="replace")).name for word in name[:2] if word]
+                return f"{' '.join(words)} (process {folder.name})"
+        except OSError:
+            continue
+    if owners:
+        return f"a process of user {', '.join(sorted(owners))}"
+    return "another process"
+
+
+def _listeners(port: int) -> Tuple[Set[str], Set[str]]:
+    """Socket inodes and user numbers of those that listen on the port."""
+    inodes, owners = set(), set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            field = line.split()
+            if field[3] == "0A" and int(field[1].rpartition(":")[2], 16) == port:
+                inodes.add(field[9])
+                owners.add(field[7])
+    return inodes, owners
