@@ -1,6 +1,5 @@
 """Who holds a TCP port of this machine, from /proc."""
 
-import os
 from pathlib import Path
 from typing import Set, Tuple
 
@@ -14,7 +13,7 @@ def holder_of(port: int) -> str:
     inodes, owners = _listeners(port)
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            links = {os.readlink(link) for link in (folder / "fd").iterdir()}
+            links = {str(link.readlink()) for link in (folder / "fd").iterdir()}
             if any(f"socket:[{inode}]" in links for inode in inodes):
                 name = (folder / "cmdline").read_bytes().split(b"\0")
                 words = [Path(word.decode(errors="replace")).name for word in name[:2] if word]

@@ -12,7 +12,7 @@ from typing import Dict, FrozenSet, Iterable, Optional, Tuple
 
 from panoptes_utils.error import InvalidConfig
 
-TOKEN_FILE = ".config-server.token"
+TOKEN_FILE = ".config-server.token"  # noqa: S105 - a file name
 MAX_BODY = 256 * 1024
 
 

@@ -220,7 +220,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as problem:
         listener.close()
         if problem.errno == errno.EADDRINUSE:
-            raise CannotStart(f"port {port} is taken by {holder_of(port)}; stop that or choose another port") from problem
+            holder = holder_of(port)
+            raise CannotStart(f"port {port} is taken by {holder}; stop that or choose another port") from problem
         raise CannotStart(f"cannot listen on {host} port {port}: {problem.strerror}") from problem
     return listener
 

@@ -68,9 +68,8 @@ def _health(options: argparse.Namespace) -> int:
             return _fail(str(problem))
     silent = check(_pairs(options), _reachable(options.host), options.timeout, curve)
     if silent:
-        return _fail(
-            "; ".join(f"no message came through {front} → {back} within {options.timeout:g} s" for front, back in silent)
-        )
+        named = ", ".join(f"{front} → {back}" for front, back in silent)
+        return _fail(f"no message came through {named} within {options.timeout:g} s")
     return 0
 
 

@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import zmq
@@ -172,10 +173,8 @@ class Watch:
             return
         with connection:
             connection.settimeout(0.5)
-            try:
+            with suppress(OSError):
                 connection.sendall(json.dumps(self._report()).encode("ascii"))
-            except OSError:
-                pass
 
     def _report(self) -> Dict[str, Any]:
         return {

@@ -1,0 +1,33 @@
+"""The errors that programs of a unit raise and catch."""
+
+import pytest
+
+from panoptes_utils import error
+
+
+def test_names_what_went_wrong():
+    assert str(error.NotFound("no camera")) == "NotFound: no camera"
+    assert str(error.PanError()) == "PanError"
+
+
+@pytest.mark.parametrize(
+    ("kind", "caught_as"),
+    [
+        (error.SolveError, error.NotFound),
+        (error.CameraNotFound, error.NotFound),
+        (error.TheSkyXTimeout, error.TheSkyXError),
+        (error.IllegalValue, ValueError),
+        (error.NotSupported, NotImplementedError),
+        (error.InvalidSerialization, error.PanError),
+    ],
+)
+def test_can_be_caught_as(kind, caught_as):
+    with pytest.raises(caught_as):
+        raise kind("x")
+
+
+def test_ends_the_program_where_asked(capfd):
+    with pytest.raises(SystemExit) as end:
+        error.InvalidConfig("no location", exit=True)
+    assert end.value.code == 1
+    assert "TERMINATING: InvalidConfig: no location" in capfd.readouterr().err
