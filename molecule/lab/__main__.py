@@ -25,13 +25,17 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--flavours", metavar="LIST", help="Comma-separated, for instance amd64,arm32v7; default: this machine's.")
+@click.option(
+    "--flavours", metavar="LIST", help="Comma-separated, for instance amd64,arm32v7; default: this machine's."
+)
 def up(flavours) -> None:
     """Bring everything up; where it stands already, nothing happens."""
     start = time.monotonic()
     with settings.lock():
         lab = bring_up(flavours.split(",") if flavours else [settings.architecture()])
-    out.print(f"lab is up ({time.monotonic() - start:.1f} s): registry {lab['registry']}, unit image {lab['unit_image']}")
+    out.print(
+        f"lab is up ({time.monotonic() - start:.1f} s): registry {lab['registry']}, unit image {lab['unit_image']}"
+    )
 
 
 def bring_up(flavours: list) -> dict:
@@ -150,10 +154,28 @@ def test_image(pytest_arguments) -> None:
 
     name = lab["images"]["panoptes-utils"]
     flavour = name.replace(":latest", f":{lab['architecture']}")
-    sys.exit(subprocess.call([
-        lab["docker_cli"], "--host", lab["docker_host"], "run", "--rm", "--init", "--label", settings.LABEL,
-        "--read-only", "--tmpfs", "/tmp", "--volume", f"{settings.TOP}:/opt/panoptes-utils:ro",
-        flavour, "scripts/testing/run_tests.sh", *pytest_arguments]))
+    sys.exit(
+        subprocess.call(
+            [
+                lab["docker_cli"],
+                "--host",
+                lab["docker_host"],
+                "run",
+                "--rm",
+                "--init",
+                "--label",
+                settings.LABEL,
+                "--read-only",
+                "--tmpfs",
+                "/tmp",
+                "--volume",
+                f"{settings.TOP}:/opt/panoptes-utils:ro",
+                flavour,
+                "scripts/testing/run_tests.sh",
+                *pytest_arguments,
+            ]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -38,8 +38,14 @@ def step(title: str):
     out.print(f"[green]✓[/] {title} [dim]({time.monotonic() - start:.1f} s)[/]")
 
 
-def run(command: Sequence, log: Optional[Path] = None, *, env: Optional[dict] = None, timeout: Optional[float] = None,
-        stdin: Optional[bytes] = None) -> str:
+def run(
+    command: Sequence,
+    log: Optional[Path] = None,
+    *,
+    env: Optional[dict] = None,
+    timeout: Optional[float] = None,
+    stdin: Optional[bytes] = None,
+) -> str:
     """Run a program; on failure raise LabError with the end of what it said.
 
     Args:
@@ -65,8 +71,9 @@ def run(command: Sequence, log: Optional[Path] = None, *, env: Optional[dict] = 
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as file:
-                done = subprocess.run(words, stdout=file, stderr=subprocess.STDOUT, env=variables, timeout=timeout,
-                                      check=False, **given)
+                done = subprocess.run(
+                    words, stdout=file, stderr=subprocess.STDOUT, env=variables, timeout=timeout, check=False, **given
+                )
             text = problems = log.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise LabError(f"{words[0]} is not installed on this machine") from None

@@ -62,15 +62,31 @@ def _packages() -> set:
 
 def _install(state: State) -> None:
     if not Path("/etc/debian_version").exists():
-        raise LabError("there is no Docker Engine here, and the lab installs it only on Debian and its kin; "
-                       "install Docker, then run this again")
+        raise LabError(
+            "there is no Docker Engine here, and the lab installs it only on Debian and its kin; "
+            "install Docker, then run this again"
+        )
     before = _packages()
     made = [name for name in ("/etc/docker", "/var/lib/docker", "/var/lib/containerd") if not Path(name).exists()]
     state.set("engine_paths", made)
     try:
         run(as_root(["apt-get", "update", "-qq"]))
-        run(as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends",
-                     "docker.io", "iptables", "ca-certificates"]), cache() / "logs" / "engine-install.log")
+        run(
+            as_root(
+                [
+                    "env",
+                    "DEBIAN_FRONTEND=noninteractive",
+                    "apt-get",
+                    "install",
+                    "--yes",
+                    "--no-install-recommends",
+                    "docker.io",
+                    "iptables",
+                    "ca-certificates",
+                ]
+            ),
+            cache() / "logs" / "engine-install.log",
+        )
     finally:
         state.set("engine_packages", sorted(set(state.get("engine_packages", [])) | (_packages() - before)))
 
@@ -80,8 +96,10 @@ def _start(state: State) -> None:
         run(as_root(["systemctl", "start", "docker"]))
     else:
         if os.geteuid() != 0:
-            raise LabError("Docker Engine is installed but not running, and no systemd is here to start it; "
-                           "start dockerd, or run this as root")
+            raise LabError(
+                "Docker Engine is installed but not running, and no systemd is here to start it; "
+                "start dockerd, or run this as root"
+            )
         log = cache() / "logs" / "dockerd.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         pid_file = cache() / "dockerd.pid"
@@ -89,7 +107,10 @@ def _start(state: State) -> None:
         with log.open("ab") as file:
             process = subprocess.Popen(
                 ["dockerd", "--host", DOCKER_HOST, "--pidfile", str(pid_file)],
-                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
                 env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"},
             )
         state.set("dockerd_pid", process.pid)
@@ -115,15 +136,19 @@ def build_cli(state: State) -> str:
             return name
     before = _packages()
     with step("Docker Engine: BuildKit's command line plugin"):
-        run(as_root(["apt-get", "install", "--yes", "--no-install-recommends", "docker-buildx"]),
-            cache() / "logs" / "buildx-install.log")
+        run(
+            as_root(["apt-get", "install", "--yes", "--no-install-recommends", "docker-buildx"]),
+            cache() / "logs" / "buildx-install.log",
+        )
     state.set("engine_packages", sorted(set(state.get("engine_packages", [])) | (_packages() - before)))
     for name in found:
         if name and Path(name).exists() and _has_buildkit(name):
             state.set("docker_cli", name)
             return name
-    raise LabError("no docker command line here has BuildKit; install docker-buildx (Debian) or "
-                   "docker-buildx-plugin (Docker's repository)")
+    raise LabError(
+        "no docker command line here has BuildKit; install docker-buildx (Debian) or "
+        "docker-buildx-plugin (Docker's repository)"
+    )
 
 
 def _has_buildkit(cli: str) -> bool:
@@ -144,8 +169,10 @@ def down(state: State) -> None:
         with step(f"Docker Engine: remove {len(packages)} packages that the lab installed"):
             if _systemd():
                 run(as_root(["systemctl", "stop", "docker.socket", "docker"]))
-            run(as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "--yes", *packages]),
-                cache() / "logs" / "engine-remove.log")
+            run(
+                as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "--yes", *packages]),
+                cache() / "logs" / "engine-remove.log",
+            )
         for path in state.get("engine_paths", []):
             run(as_root(["rm", "-rf", "--one-file-system", path]))
 
@@ -164,7 +191,9 @@ def _stop(state: State) -> None:
             deadline = time.monotonic() + _WAIT
             while Path(f"/proc/{pid}").exists():
                 if time.monotonic() > deadline:
-                    raise LabError(f"dockerd (process {pid}) did not stop within {_WAIT} s; its log is in {cache()}/logs")
+                    raise LabError(
+                        f"dockerd (process {pid}) did not stop within {_WAIT} s; its log is in {cache()}/logs"
+                    )
                 time.sleep(0.2)
     else:
         out.print("  the engine that the lab started is not running any more")

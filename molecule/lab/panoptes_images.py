@@ -53,8 +53,19 @@ def done(api: docker.DockerClient, state: State, key: str, flavours: Sequence, c
 
 
 def _script(cli: str, flavours: Sequence, log: str, *options: str) -> None:
-    run([TOP / "docker" / "build-image.sh", "all", "--arch", ",".join(flavours), "--registry", registry_address(), *options],
-        cache() / "logs" / f"{log}.log", env={"DOCKER": cli, "DOCKER_HOST": DOCKER_HOST, "DOCKER_CONFIG": str(_config())})
+    run(
+        [
+            TOP / "docker" / "build-image.sh",
+            "all",
+            "--arch",
+            ",".join(flavours),
+            "--registry",
+            registry_address(),
+            *options,
+        ],
+        cache() / "logs" / f"{log}.log",
+        env={"DOCKER": cli, "DOCKER_HOST": DOCKER_HOST, "DOCKER_CONFIG": str(_config())},
+    )
 
 
 def _config() -> Path:

@@ -36,11 +36,18 @@ def up(api: docker.DockerClient, state: State, image: str) -> Path:
         data = cache() / "registry"
         data.mkdir(exist_ok=True)
         api.containers.run(
-            image, name=CONTAINER, detach=True, network=NETWORK,
+            image,
+            name=CONTAINER,
+            detach=True,
+            network=NETWORK,
             networking_config={NETWORK: api.api.create_endpoint_config(ipv4_address=address)},
-            user=f"{os.getuid()}:{os.getgid()}", cap_drop=["ALL"], security_opt=["no-new-privileges"], read_only=True,
+            user=f"{os.getuid()}:{os.getgid()}",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            read_only=True,
             volumes={str(data): {"bind": "/data"}, str(cache() / "tls"): {"bind": "/tls", "mode": "ro"}},
-            restart_policy={"Name": "unless-stopped"}, labels={LABEL: "1", f"{LABEL}.key": key},
+            restart_policy={"Name": "unless-stopped"},
+            labels={LABEL: "1", f"{LABEL}.key": key},
         )
         _wait(api, ca_file)
     return ca_file
@@ -52,19 +59,26 @@ def _network(api: docker.DockerClient) -> None:
         network = api.networks.get(NETWORK)
     except docker.errors.NotFound:
         with step(f"network {NETWORK} ({wanted})"):
-            pool = docker.types.IPAMPool(subnet=wanted, gateway=str(subnet()[1]), iprange=f"{subnet()[8]}/29"
-                                         if subnet().prefixlen > 28 else str(list(subnet().subnets(1))[1]))
+            pool = docker.types.IPAMPool(
+                subnet=wanted,
+                gateway=str(subnet()[1]),
+                iprange=f"{subnet()[8]}/29" if subnet().prefixlen > 28 else str(list(subnet().subnets(1))[1]),
+            )
             try:
-                api.networks.create(NETWORK, driver="bridge", labels={LABEL: "1"},
-                                    ipam=docker.types.IPAMConfig(pool_configs=[pool]))
+                api.networks.create(
+                    NETWORK, driver="bridge", labels={LABEL: "1"}, ipam=docker.types.IPAMConfig(pool_configs=[pool])
+                )
             except docker.errors.APIError as error:
-                raise LabError(f"network {wanted} cannot be had ({error.explanation}); "
-                               "choose another with PANOPTES_LAB_SUBNET") from None
+                raise LabError(
+                    f"network {wanted} cannot be had ({error.explanation}); choose another with PANOPTES_LAB_SUBNET"
+                ) from None
         return
     found = network.attrs["IPAM"]["Config"][0]["Subnet"]
     if found != wanted:
-        raise LabError(f"network {NETWORK} is {found}, not PANOPTES_LAB_SUBNET={wanted}; "
-                       "run `python molecule/lab clean` first, or leave the variable out")
+        raise LabError(
+            f"network {NETWORK} is {found}, not PANOPTES_LAB_SUBNET={wanted}; "
+            "run `python molecule/lab clean` first, or leave the variable out"
+        )
 
 
 def _trust(state: State, ca_file: Path) -> None:
@@ -78,12 +92,15 @@ def _trust(state: State, ca_file: Path) -> None:
 
 def answers(ca_file: Path, path: str = "/v2/") -> bool:
     """Whether the registry serves a path over TLS that the lab's CA vouches for."""
-    request = urllib.request.Request(f"https://{registry_address()}{path}", method="HEAD", headers={
-        "Accept": "application/vnd.docker.distribution.manifest.list.v2+json"})
+    request = urllib.request.Request(
+        f"https://{registry_address()}{path}",
+        method="HEAD",
+        headers={"Accept": "application/vnd.docker.distribution.manifest.list.v2+json"},
+    )
     # No proxy: the registry is on this machine.
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+    )
     try:
         with opener.open(request, timeout=5):
             return True

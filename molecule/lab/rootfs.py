@@ -13,8 +13,14 @@ import docker
 _PUBLIC = f"debian:{SUITE}-slim"
 _PULL_TIMEOUT = 20  # seconds; where there is no public registry this is what a first run pays
 # What makes debian:*-slim slim.
-_SLIM = ["path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright", "path-exclude=/usr/share/man/*",
-         "path-exclude=/usr/share/info/*", "path-exclude=/usr/share/locale/*", "path-exclude=/usr/share/lintian/*"]
+_SLIM = [
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/lintian/*",
+]
 
 
 def image_name(flavour: str) -> str:
@@ -37,8 +43,10 @@ def up(api: docker.DockerClient, state: State, cli: str, flavour: str) -> str:
 
 def _pull(api: docker.DockerClient, cli: str, flavour: str) -> bool:
     try:
-        run([cli, "--host", DOCKER_HOST, "pull", "--quiet", "--platform", PLATFORMS[flavour], _PUBLIC],
-            timeout=_PULL_TIMEOUT)
+        run(
+            [cli, "--host", DOCKER_HOST, "pull", "--quiet", "--platform", PLATFORMS[flavour], _PUBLIC],
+            timeout=_PULL_TIMEOUT,
+        )
     except LabError:
         return False
     api.images.get(_PUBLIC).tag(image_name(flavour))
@@ -48,21 +56,59 @@ def _pull(api: docker.DockerClient, cli: str, flavour: str) -> bool:
 def _make(cli: str, state: State, flavour: str) -> None:
     tools = ["mmdebstrap"]
     if not shutil.which("mmdebstrap"):
-        run(as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "-qq",
-                     "--no-install-recommends", *tools]))
+        run(
+            as_root(
+                [
+                    "env",
+                    "DEBIAN_FRONTEND=noninteractive",
+                    "apt-get",
+                    "install",
+                    "--yes",
+                    "-qq",
+                    "--no-install-recommends",
+                    *tools,
+                ]
+            )
+        )
         for tool in tools:
             state.add("tools", tool)
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         tar = Path(folder) / "rootfs.tar"
         options = [f"--dpkgopt={line}" for line in (*_SLIM, "force-unsafe-io")]
-        run(as_root(["mmdebstrap", "--variant=minbase", f"--architectures={DEBIAN[flavour]}", *options,
-                     '--aptopt=Acquire::Languages "none"', SUITE, tar, *sources()]),
-            cache() / "logs" / f"rootfs-{flavour}.log")
+        run(
+            as_root(
+                [
+                    "mmdebstrap",
+                    "--variant=minbase",
+                    f"--architectures={DEBIAN[flavour]}",
+                    *options,
+                    '--aptopt=Acquire::Languages "none"',
+                    SUITE,
+                    tar,
+                    *sources(),
+                ]
+            ),
+            cache() / "logs" / f"rootfs-{flavour}.log",
+        )
         (Path(folder) / "Dockerfile").write_text(
-            f'FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}=1\nCMD ["bash"]\n', encoding="utf-8")
+            f'FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}=1\nCMD ["bash"]\n', encoding="utf-8"
+        )
         # BuildKit records the platform that it is told; `docker import` of older engines does not.
-        run([cli, "--host", DOCKER_HOST, "build", "--quiet", "--platform", PLATFORMS[flavour], "--tag",
-             image_name(flavour), folder], env={"DOCKER_BUILDKIT": "1"})
+        run(
+            [
+                cli,
+                "--host",
+                DOCKER_HOST,
+                "build",
+                "--quiet",
+                "--platform",
+                PLATFORMS[flavour],
+                "--tag",
+                image_name(flavour),
+                folder,
+            ],
+            env={"DOCKER_BUILDKIT": "1"},
+        )
 
 
 def sources() -> list:
@@ -86,10 +132,14 @@ def _mirrors() -> tuple:
                 fields = dict(re.findall(r"^(URIs|Suites):\s*(.+)$", block, re.MULTILINE))
                 entries += [(uri, fields.get("Suites", "")) for uri in fields.get("URIs", "").split()]
         elif path.suffix == ".list" and path.is_file():
-            entries += re.findall(r"^deb\s+(?:\[.*?\]\s+)?(\S+)\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            entries += re.findall(
+                r"^deb\s+(?:\[.*?\]\s+)?(\S+)\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE
+            )
     debian = [(uri.rstrip("/"), suites) for uri, suites in entries if re.search(r"/debian(-security)?/?$", uri)]
     main = next((uri for uri, suites in debian if "-security" not in suites), None)
     if main is None:
-        raise LabError(f"neither a public registry with {_PUBLIC} nor a Debian mirror in this machine's apt sources; "
-                       f"add one, or put the image there yourself: docker tag … panoptes-lab/debian:FLAVOUR")
+        raise LabError(
+            f"neither a public registry with {_PUBLIC} nor a Debian mirror in this machine's apt sources; "
+            f"add one, or put the image there yourself: docker tag … panoptes-lab/debian:FLAVOUR"
+        )
     return main, next((uri for uri, suites in debian if "-security" in suites), None)

@@ -17,22 +17,27 @@ RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/image-build \\
 """
 
 # The registry listens with TLS only; its certificate and its data are mounted.
-_REGISTRY = """\
+_REGISTRY = (
+    """\
 FROM {base}
-""" + _APT.format(packages="docker-registry") + """\
+"""
+    + _APT.format(packages="docker-registry")
+    + """\
 RUN printf '%s\\n' 'version: 0.1' 'log: {{level: info, formatter: json}}' \\
       'storage: {{filesystem: {{rootdirectory: /data}}, delete: {{enabled: true}}}}' \\
       'http: {{addr: ":5000", tls: {{certificate: /tls/server.crt, key: /tls/server.key}}}}' > /etc/registry.yml
 LABEL {label}=1
 CMD ["docker-registry", "serve", "/etc/registry.yml"]
 """
+)
 
 # Debian with systemd, as it is on a machine that nobody has provisioned yet. No apt lists: a fresh machine has none either.
-_UNIT = """\
+_UNIT = (
+    """\
 FROM {base}
-""" + _APT.format(
-    packages="systemd systemd-sysv dbus python3 python3-apt sudo ca-certificates iproute2 iptables"
-) + """\
+"""
+    + _APT.format(packages="systemd systemd-sysv dbus python3 python3-apt sudo ca-certificates iproute2 iptables")
+    + """\
 RUN systemctl mask apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service > /dev/null \\
  && rm -f /etc/machine-id && touch /etc/machine-id && rm -f /etc/dpkg/dpkg.cfg.d/image-build
 ENV container=docker
@@ -40,6 +45,7 @@ STOPSIGNAL SIGRTMIN+3
 LABEL {label}=1
 CMD ["sh", "-c", "mount -o remount,rw /proc/sys; exec /lib/systemd/systemd"]
 """
+)
 
 
 def registry(api: docker.DockerClient, cli: str, base: str, base_id: str) -> str:
@@ -60,6 +66,9 @@ def _up(api: docker.DockerClient, cli: str, name: str, template: str, base: str,
     except docker.errors.ImageNotFound:
         with step(f"image {tag}"), tempfile.TemporaryDirectory(dir=cache()) as folder:
             Path(folder, "Dockerfile").write_text(text, encoding="utf-8")
-            run([cli, "--host", DOCKER_HOST, "build", "--progress", "plain", "--tag", tag, folder],
-                cache() / "logs" / f"image-{name}.log", env={"DOCKER_BUILDKIT": "1"})
+            run(
+                [cli, "--host", DOCKER_HOST, "build", "--progress", "plain", "--tag", tag, folder],
+                cache() / "logs" / f"image-{name}.log",
+                env={"DOCKER_BUILDKIT": "1"},
+            )
     return tag

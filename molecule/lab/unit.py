@@ -56,18 +56,18 @@ def report() -> None:
     release = unit.release(host)
     address = f"http://127.0.0.1:{unit.CONFIG_PORT}"
     print(f"""
-A simulated unit is running in the container {NAME} ({unit.unit_address(NAME)} in network {here['network']}).
+A simulated unit is running in the container {NAME} ({unit.unit_address(NAME)} in network {here["network"]}).
 
-  release         {release['PANOPTES_UTILS_IMAGE']} ({release['PANOPTES_PLATFORM']})
-  config server   {address} answers: {config['pan_id']}, {config['name']}, {config['directories']['base']}""")
+  release         {release["PANOPTES_UTILS_IMAGE"]} ({release["PANOPTES_PLATFORM"]})
+  config server   {address} answers: {config["pan_id"]}, {config["name"]}, {config["directories"]["base"]}""")
     for (sub, pub), milliseconds in trips.items():
         print(f"  messaging hub   {sub} → {pub}: round trip in {milliseconds:.1f} ms")
-    print(f"""  sky             simulated at RA {truth['ra_deg']:.4f} Dec {truth['dec_deg']:+.4f} deg,
-                  solved    at RA {found['ra_deg']:.4f} Dec {found['dec_deg']:+.4f} deg:\
- {apart:.1f} arcsec apart, {found['pixscale_arcsec']:.2f} arcsec/pixel
+    print(f"""  sky             simulated at RA {truth["ra_deg"]:.4f} Dec {truth["dec_deg"]:+.4f} deg,
+                  solved    at RA {found["ra_deg"]:.4f} Dec {found["dec_deg"]:+.4f} deg:\
+ {apart:.1f} arcsec apart, {found["pixscale_arcsec"]:.2f} arcsec/pixel
 
 Both services listen on the unit's own loopback only. To look around:
-  {here['docker_cli']} exec -it {NAME} bash        then: curl {address}/get-config
+  {here["docker_cli"]} exec -it {NAME} bash        then: curl {address}/get-config
   make unit-clean                           removes it
 """)
     if apart > 30:
