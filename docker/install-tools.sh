@@ -6,6 +6,13 @@ set -eu
 ohmyzsh_url=https://github.com/ohmyzsh/ohmyzsh.git
 ohmyzsh_commit=d6aaafdc1d0f502b3fa119f3359c946082f8147b
 
+# Packages in these images carry no manuals.
+{
+    echo force-unsafe-io
+    for path in doc man info locale lintian; do echo "path-exclude=/usr/share/$path/*"; done
+    echo "path-include=/usr/share/doc/*/copyright"
+} > /etc/dpkg/dpkg.cfg.d/panoptes-image
+
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # First what the index files depend on (astrometry.net), then the rest.
@@ -61,6 +68,8 @@ install -m 0644 -o panoptes -g panoptes /dev/null /home/panoptes/.zshrc   # keep
 install -d -o panoptes -g panoptes /var/panoptes /var/panoptes/conf_files /var/panoptes/images \
     /var/panoptes/logs /var/panoptes/json_store
 
+# A library's own tests are a third of it.
+find /usr/lib/python3/dist-packages/numpy -type d -name tests -prune -exec rm -rf {} +
 rm -f /usr/local/share/panoptes/install-tools.sh /usr/local/share/panoptes/zshrc
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache

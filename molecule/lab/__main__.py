@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import click
+import emulation
 import engine
 import panoptes_images
 import registry
@@ -46,27 +47,29 @@ def bring_up(flavours: list) -> dict:
     state, own = settings.State(), settings.architecture()
     api = engine.up(state)
     cli = engine.build_cli(state)
+    if set(flavours) != {own}:
+        emulation.up(state, own, flavours)
     base_ids = {flavour: rootfs.up(api, state, cli, flavour) for flavour in dict.fromkeys([own, *flavours])}
     base, key = rootfs.image_name(own), panoptes_images.inputs_key([base_ids[flavour] for flavour in sorted(flavours)])
     with ThreadPoolExecutor() as pool:
-        # Building waits for the mirror and for dpkg in turn: the lab's own small images fit in between.
-        small = pool.submit(_small, api, state, cli, base, base_ids[own])
-        ready = state.get("images", {}).get("key") == key and set(flavours) <= set(state.get("images")["flavours"])
-        if not ready:
-            panoptes_images.build(cli, flavours, rootfs.image_name("{arch}"))
-        ca_file, unit_image = small.result()
-    if not panoptes_images.done(api, state, key, flavours, ca_file):
-        if ready:
-            panoptes_images.build(cli, flavours, rootfs.image_name("{arch}"))
-        panoptes_images.push(cli, flavours)
-        state.set("images", {"key": key, "flavours": flavours})
+        # Building waits for the mirror and for dpkg in turn: other work fits in between.
+        serving = pool.submit(_registry, api, state, cli, base, base_ids[own])
+        unit_image = pool.submit(small_images.unit, api, cli, base, base_ids[own])
+        if not panoptes_images.done(state, key, flavours):
+            panoptes_images.build(cli, "base", flavours, rootfs.image_name("{arch}"))
+            serving.result()
+            base_pushed = pool.submit(panoptes_images.push, cli, "base", flavours)
+            panoptes_images.build(cli, "utils", flavours, rootfs.image_name("{arch}"))
+            base_pushed.result()
+            panoptes_images.push(cli, "utils", flavours)
+            state.set("images", {"key": key, "flavours": flavours})
     lab = {
         "docker_host": settings.DOCKER_HOST,
         "docker_cli": cli,
         "network": settings.NETWORK,
         "registry": settings.registry_address(),
-        "ca_file": str(ca_file),
-        "unit_image": unit_image,
+        "ca_file": str(serving.result()),
+        "unit_image": unit_image.result(),
         "base_image": base,
         "images": panoptes_images.references(),
         "architecture": own,
@@ -75,9 +78,8 @@ def bring_up(flavours: list) -> dict:
     return lab
 
 
-def _small(api, state, cli, base, base_id) -> tuple:
-    ca_file = registry.up(api, state, small_images.registry(api, cli, base, base_id))
-    return ca_file, small_images.unit(api, cli, base, base_id)
+def _registry(api, state, cli, base, base_id):
+    return registry.up(api, state, small_images.registry(api, cli, base, base_id))
 
 
 @main.command()
@@ -88,6 +90,7 @@ def clean() -> None:
         if engine.answers():
             with step("containers, volumes, network and images of the lab"):
                 _remove_objects(engine.client())
+        emulation.down(state)
         for folder in state.get("trust", []):
             run(as_root(["rm", "-rf", folder]))
         engine.down(state)
@@ -98,14 +101,16 @@ def clean() -> None:
 
 
 def _remove_objects(api: docker.DockerClient) -> None:
-    mine = {"label": settings.LABEL}
-    for container in api.containers.list(all=True, filters=mine):
-        container.remove(force=True, v=True)
+    mine = {"label": f"{settings.LABEL}={settings.NETWORK}"}
+    # A unit on the lab's network is the lab's, whoever started it.
+    for found in (mine, {"network": settings.NETWORK}):
+        for container in api.containers.list(all=True, filters=found):
+            container.remove(force=True, v=True)
     for volume in api.volumes.list(filters=mine):
         volume.remove(force=True)
     for network in api.networks.list(filters=mine):
         network.remove()
-    prefixes = ("panoptes-lab/", f"{settings.registry_address()}/")
+    prefixes = (f"{settings.NETWORK}/", f"{settings.registry_address()}/")
     for image in api.images.list():
         for tag in image.tags:
             if tag.startswith(prefixes):
@@ -164,7 +169,7 @@ def test_image(pytest_arguments) -> None:
                 "--rm",
                 "--init",
                 "--label",
-                settings.LABEL,
+                f"{settings.LABEL}={settings.NETWORK}",
                 "--read-only",
                 "--tmpfs",
                 "/tmp",

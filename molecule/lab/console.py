@@ -33,6 +33,9 @@ def step(title: str):
     threading.Thread(target=reassure, daemon=True).start()
     try:
         yield
+    except BaseException:
+        out.print(f"[red]✗[/] {title} [dim]({time.monotonic() - start:.1f} s)[/]")
+        raise
     finally:
         done.set()
     out.print(f"[green]✓[/] {title} [dim]({time.monotonic() - start:.1f} s)[/]")

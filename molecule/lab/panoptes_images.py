@@ -1,14 +1,11 @@
-"""panoptes-base and panoptes-utils for this machine, built by docker/build-image.sh and pushed to the lab's registry."""
+"""panoptes-base and panoptes-utils, built by docker/build-image.sh and pushed to the lab's registry."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import registry
 from console import run, step
 from settings import DOCKER_HOST, TOP, State, cache, registry_address
-
-import docker
 
 NAMES = ("panoptes-base", "panoptes-utils")
 # What goes into the images; docker/Dockerfile* copy nothing else.
@@ -32,38 +29,39 @@ def inputs_key(base_ids: Sequence) -> str:
     return digest.hexdigest()[:16]
 
 
-def build(cli: str, flavours: Sequence, base: str) -> None:
-    """Build both images of each flavour."""
-    with step(f"images {' and '.join(NAMES)} for {', '.join(flavours)}"):
-        _script(cli, flavours, "images-build", "--base-image", base)
+def build(cli: str, name: str, flavours: Sequence, base: str) -> None:
+    """Build one image, base or utils, of each flavour; base names what panoptes-base is built on."""
+    with step(f"image panoptes-{name} for {', '.join(flavours)}"):
+        _script(cli, name, flavours, "build", *(("--base-image", base) if name == "base" else ()))
 
 
-def push(cli: str, flavours: Sequence) -> None:
-    """Push the flavours and the manifest lists."""
-    with step(f"push to {registry_address()}"):
-        _script(cli, flavours, "images-push", "--no-build", "--push", "--dirty")
+def push(cli: str, name: str, flavours: Sequence) -> None:
+    """Push the flavours of one image and its manifest list."""
+    with step(f"push of panoptes-{name}"):
+        _script(cli, name, flavours, "push", "--no-build", "--push", "--dirty")
 
 
-def done(api: docker.DockerClient, state: State, key: str, flavours: Sequence, ca_file: Path) -> bool:
-    """Whether the registry already serves images of this key for these flavours."""
+def done(state: State, key: str, flavours: Sequence) -> bool:
+    """Whether the registry already holds images of this key for these flavours."""
     made = state.get("images", {})
     if made.get("key") != key or not set(flavours) <= set(made.get("flavours", [])):
         return False
-    return all(registry.answers(ca_file, f"/v2/{name}/manifests/latest") for name in NAMES)
+    repositories = cache() / "registry" / "docker" / "registry" / "v2" / "repositories"
+    return all((repositories / name / "_manifests" / "tags" / "latest").is_dir() for name in NAMES)
 
 
-def _script(cli: str, flavours: Sequence, log: str, *options: str) -> None:
+def _script(cli: str, name: str, flavours: Sequence, verb: str, *options: str) -> None:
     run(
         [
             TOP / "docker" / "build-image.sh",
-            "all",
+            name,
             "--arch",
             ",".join(flavours),
             "--registry",
             registry_address(),
             *options,
         ],
-        cache() / "logs" / f"{log}.log",
+        cache() / "logs" / f"image-{name}-{verb}.log",
         env={"DOCKER": cli, "DOCKER_HOST": DOCKER_HOST, "DOCKER_CONFIG": str(_config())},
     )
 

@@ -14,7 +14,7 @@ from settings import LABEL, NETWORK, State, cache, registry_address, subnet
 
 import docker
 
-CONTAINER = "panoptes-lab-registry"
+CONTAINER = f"{NETWORK}-registry"
 _WAIT = 30  # seconds for the registry to answer
 
 
@@ -47,7 +47,7 @@ def up(api: docker.DockerClient, state: State, image: str) -> Path:
             read_only=True,
             volumes={str(data): {"bind": "/data"}, str(cache() / "tls"): {"bind": "/tls", "mode": "ro"}},
             restart_policy={"Name": "unless-stopped"},
-            labels={LABEL: "1", f"{LABEL}.key": key},
+            labels={LABEL: NETWORK, f"{LABEL}.key": key},
         )
         _wait(api, ca_file)
     return ca_file
@@ -66,7 +66,7 @@ def _network(api: docker.DockerClient) -> None:
             )
             try:
                 api.networks.create(
-                    NETWORK, driver="bridge", labels={LABEL: "1"}, ipam=docker.types.IPAMConfig(pool_configs=[pool])
+                    NETWORK, driver="bridge", labels={LABEL: NETWORK}, ipam=docker.types.IPAMConfig(pool_configs=[pool])
                 )
             except docker.errors.APIError as error:
                 raise LabError(

@@ -1,4 +1,4 @@
-"""The base root filesystem, one image a flavour: pulled where a public registry answers, else made from Debian's mirror."""
+"""The base root filesystem of each flavour: pulled where a public registry answers, else from Debian's mirror."""
 
 import re
 import shutil
@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from console import LabError, as_root, run, step
-from settings import DEBIAN, DOCKER_HOST, LABEL, PLATFORMS, SUITE, State, cache
+from settings import DEBIAN, DOCKER_HOST, LABEL, NETWORK, PLATFORMS, SUITE, State, cache
 
 import docker
 
@@ -25,7 +25,7 @@ _SLIM = [
 
 def image_name(flavour: str) -> str:
     """The tag under which the lab keeps it."""
-    return f"panoptes-lab/debian:{flavour}"
+    return f"{NETWORK}/debian:{flavour}"
 
 
 def up(api: docker.DockerClient, state: State, cli: str, flavour: str) -> str:
@@ -91,7 +91,7 @@ def _make(cli: str, state: State, flavour: str) -> None:
             cache() / "logs" / f"rootfs-{flavour}.log",
         )
         (Path(folder) / "Dockerfile").write_text(
-            f'FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}=1\nCMD ["bash"]\n', encoding="utf-8"
+            f'FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}={NETWORK}\nCMD ["bash"]\n', encoding="utf-8"
         )
         # BuildKit records the platform that it is told; `docker import` of older engines does not.
         run(
@@ -140,6 +140,6 @@ def _mirrors() -> tuple:
     if main is None:
         raise LabError(
             f"neither a public registry with {_PUBLIC} nor a Debian mirror in this machine's apt sources; "
-            f"add one, or put the image there yourself: docker tag … panoptes-lab/debian:FLAVOUR"
+            f"add one, or put the image there yourself: docker tag IMAGE {image_name('FLAVOUR')}"
         )
     return main, next((uri for uri, suites in debian if "-security" in suites), None)

@@ -1,11 +1,11 @@
-"""The lab's own two images, each a few lines over the base root filesystem: the registry, and a unit in a container."""
+"""The lab's own two images, each a few lines over the base root filesystem: the registry, and a bare unit."""
 
 import hashlib
 import tempfile
 from pathlib import Path
 
 from console import run, step
-from settings import DOCKER_HOST, LABEL, cache
+from settings import DOCKER_HOST, LABEL, NETWORK, cache
 
 import docker
 
@@ -26,12 +26,12 @@ FROM {base}
 RUN printf '%s\\n' 'version: 0.1' 'log: {{level: info, formatter: json}}' \\
       'storage: {{filesystem: {{rootdirectory: /data}}, delete: {{enabled: true}}}}' \\
       'http: {{addr: ":5000", tls: {{certificate: /tls/server.crt, key: /tls/server.key}}}}' > /etc/registry.yml
-LABEL {label}=1
+LABEL {label}={lab}
 CMD ["docker-registry", "serve", "/etc/registry.yml"]
 """
 )
 
-# Debian with systemd, as it is on a machine that nobody has provisioned yet. No apt lists: a fresh machine has none either.
+# Debian with systemd, as on a machine that nobody has provisioned yet: no apt lists, as there.
 _UNIT = (
     """\
 FROM {base}
@@ -42,7 +42,7 @@ RUN systemctl mask apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait
  && rm -f /etc/machine-id && touch /etc/machine-id && rm -f /etc/dpkg/dpkg.cfg.d/image-build
 ENV container=docker
 STOPSIGNAL SIGRTMIN+3
-LABEL {label}=1
+LABEL {label}={lab}
 CMD ["sh", "-c", "mount -o remount,rw /proc/sys; exec /lib/systemd/systemd"]
 """
 )
@@ -59,8 +59,8 @@ def unit(api: docker.DockerClient, cli: str, base: str, base_id: str) -> str:
 
 
 def _up(api: docker.DockerClient, cli: str, name: str, template: str, base: str, base_id: str) -> str:
-    text = template.format(base=base, label=LABEL)
-    tag = f"panoptes-lab/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
+    text = template.format(base=base, label=LABEL, lab=NETWORK)
+    tag = f"{NETWORK}/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
     try:
         api.images.get(tag)
     except docker.errors.ImageNotFound:
