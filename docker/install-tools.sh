@@ -68,8 +68,6 @@ install -m 0644 -o panoptes -g panoptes /dev/null /home/panoptes/.zshrc   # keep
 install -d -o panoptes -g panoptes /var/panoptes /var/panoptes/conf_files /var/panoptes/images \
     /var/panoptes/logs /var/panoptes/json_store
 
-# A library's own tests are a third of it.
-find /usr/lib/python3/dist-packages/numpy -type d -name tests -prune -exec rm -rf {} +
 rm -f /usr/local/share/panoptes/install-tools.sh /usr/local/share/panoptes/zshrc
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
