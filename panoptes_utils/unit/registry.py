@@ -239,9 +239,7 @@ class Registry:
             config = Layer(document["config"]["digest"], int(document["config"]["size"]))
             layers = tuple(Layer(item["digest"], int(item["size"])) for item in document["layers"])
         except (KeyError, TypeError, ValueError):
-            raise RegistryError(
-                f"{self.host}/{repository}@{digest} is not the manifest of an image"
-            ) from None
+            raise RegistryError(f"{self.host}/{repository}@{digest} is not the manifest of an image") from None
         return Image(found, config, layers)
 
     def _manifest(self, repository: str, reference: str) -> tuple:
@@ -383,9 +381,7 @@ class Registry:
             detail = reason.verify_message
             if reason.verify_code in (9, 10):  # not yet valid, expired
                 now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-                return (
-                    f"TLS certificate of {self.host}: {detail}; is this machine's clock right? It says {now}"
-                )
+                return f"TLS certificate of {self.host}: {detail}; is this machine's clock right? It says {now}"
             return f"TLS certificate of {self.host} is not trusted: {detail}; give the registry's CA file"
         if isinstance(reason, ssl.SSLError):
             return f"no TLS at {self.host}: {reason.reason or reason}; is this the registry's port?"

@@ -1,0 +1,303 @@
+"""The command line of panoptes-unit; argparse, because the unit has the standard library and little else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator, Optional
+
+from . import doctor
+from .errors import BROKEN, FAILED, OK, USAGE, ConfigurationError, UnitError
+from .report import Report, ago, megabytes, short, stamp
+from .settings import DEFAULT_PATH, Settings, load
+from .state import State, Store
+from .transaction import Outcome, Transaction, _exclusive, current_user
+
+DESCRIPTION = """\
+Keeps this unit on one proved release of panoptes-utils.
+
+An update is one transaction: resolve the tag, check room and clock, fetch while the services run, ask the
+observing lock, switch, prove that the services work on this unit, commit. Whatever fails after the switch is
+undone from the disk, without the network, and the image goes into quarantine."""
+
+EXIT_CODES = """\
+exit codes:
+  0  done, or nothing to do (also: held by a pin or by quarantine)
+  1  failed; the unit was not touched
+  2  wrong argument or setting
+  3  deferred: observing, unknown state, locked, or outside the window
+  4  the new release failed; the unit is back on the one before
+  5  another run is at work
+  6  neither the new release nor the one before works: a person has to look"""
+
+
+def main(arguments: Optional[list] = None) -> int:
+    """Run one verb; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("panoptes-unit: stopped", file=sys.stderr)
+        return FAILED
+    except UnitError as error:
+        if options.json and not getattr(error, "told", False):
+            print(
+                json.dumps({"verdict": "failed", "changed": False, "reason": str(error), "exit_code": error.exit_code})
+            )
+        print(f"panoptes-unit: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="panoptes-unit",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="answer in JSON on standard output")
+    common.add_argument("--settings", type=Path, default=DEFAULT_PATH, metavar="FILE", help=f"default {DEFAULT_PATH}")
+    common.add_argument("--quiet", action="store_true", help="no progress")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            parents=[common],
+            help=text,
+            description=text,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run, verb=name)
+        return made
+
+    for name, text in (
+        ("deploy", "bring the unit to the release that its source names (what Ansible calls)"),
+        ("update", "the same, but only inside the daytime window (what the timer calls)"),
+    ):
+        made = verb(name, _deploy, text)
+        made.add_argument("--tag", default="", help="another tag of the same image")
+        made.add_argument(
+            "--from", dest="bundle", default="", metavar="PATH", help="a bundle: OCI layout or `docker save`"
+        )
+        made.add_argument("--force", action="store_true", help="pass lock, window, pin and quarantine; is recorded")
+    made = verb("rollback", _rollback, "go back to the release before, from the disk")
+    made.add_argument("--force", action="store_true", help="pass the lock; is recorded")
+    verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")
+    verb("status", _status, "what runs, and what holds up an update")
+    made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
+    made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
+    made = verb("pin", _pin, "stay on the current release; it is never pruned")
+    made.add_argument("--reason", default="", help="for the next person")
+    verb("unpin", _unpin, "follow the source again")
+    made = verb("lock", _lock, "no restarts of services by updates until `unlock`")
+    made.add_argument("--reason", default="", help="for the next person")
+    made.add_argument("--hours", type=float, default=0.0, help="ends by itself after this many hours")
+    verb("unlock", _unlock, "updates may restart services again")
+    made = verb("clear", _clear, "take a release out of quarantine, to be tried again")
+    made.add_argument("digest", help="as `status` shows it; the first digits are enough; or `all`")
+    verb("doctor", _doctor, "look for what would keep an update from working, with the remedy")
+    return parser
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    return _transact(options, lambda run: run.deploy(options.tag, options.bundle))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    return _transact(options, lambda run: run.rollback())
+
+
+def _recover(options: argparse.Namespace) -> int:
+    code = _transact(options, lambda run: run.recover())
+    return code if code == BROKEN else OK
+
+
+def _transact(options: argparse.Namespace, act: Callable[[Transaction], Outcome]) -> int:
+    settings = load(options.settings)
+    force = getattr(options, "force", False)
+    run = Transaction(settings, Report(options.quiet), options.verb, by=current_user(), force=force)
+    try:
+        outcome = act(run)
+    except UnitError as error:
+        outcome = run.outcome
+        if not outcome.verdict:  # it failed before the run had begun
+            raise
+        if options.json:
+            print(json.dumps(outcome.as_dict()))
+            error.told = True
+        raise
+    if options.json:
+        print(json.dumps(outcome.as_dict()))
+    else:
+        print(_sentence(outcome))
+    return outcome.exit_code
+
+
+def _sentence(outcome: Outcome) -> str:
+    gaps = ", ".join(f"{name} away for {gap:.1f} s" for name, gap in outcome.gap_s.items())
+    text = outcome.verdict
+    if outcome.verdict in ("updated", "installed"):
+        text += f": {short(outcome.new)}, {megabytes(outcome.bytes)} downloaded"
+        text += f"; {gaps}" if gaps else ""
+    return f"{text}: {outcome.reason}" if outcome.reason else text
+
+
+def _status(options: argparse.Namespace) -> int:
+    settings = load(options.settings)
+    answer = doctor.status(settings)
+    if options.json:
+        print(json.dumps(answer))
+        return OK
+    release, previous = answer["release"], answer["previous"]
+    rows = [
+        ("source", answer["source"]),
+        ("release", f"{short(release['image'])}  {release['image']}" if release else "none: panoptes-unit deploy"),
+        ("previous", short(previous["image"]) if previous else "none"),
+    ]
+    if answer["services"] is None:
+        rows.append(("services", answer["engine_problem"]))
+    for item in answer["services"] or ():
+        state = item["health"] or item["status"]
+        rows.append((item["service"], state if item["is_release"] else f"{state}, but on {short(item['image'])}"))
+    for digest, entry in answer["quarantine"].items():
+        rows.append(("quarantine", f"{digest[7:19]}  since {stamp(entry['at'])} UTC: {entry['reason']}"))
+    for name in ("pinned", "locked"):
+        if answer[name]:
+            entry = answer[name]
+            until = f" until {stamp(entry['until'])} UTC" if entry.get("until") else ""
+            rows.append(
+                (
+                    name,
+                    f"by {entry['by']} since {stamp(entry['at'])} UTC{until}: {entry['reason'] or 'no reason given'}",
+                )
+            )
+    if answer["interrupted"]:
+        rows.append(("interrupted", "an update was cut short: panoptes-unit recover"))
+    window = answer["window"]
+    hours = f"{window['from_h']:g} to {window['to_h']:g} h solar time, now {window['solar_hour']:.1f} h"
+    rows.append(("state", f"{answer['activity']['kind']}: {answer['activity']['detail']}"))
+    rows.append(("window", f"{'open' if window['open'] else 'closed'}: {hours}"))
+    if answer["last_check"]:
+        rows.append(("checked", ago(answer["last_check"]["at"])))
+    last = answer["last_attempt"]
+    if last:
+        rows.append(("last", f"{stamp(last['at'])} UTC {last['verb']}: {last['verdict']} {last['reason']}".rstrip()))
+    for name, text in rows:
+        _print_row(name, text)
+    return OK
+
+
+def _print_row(name: str, text: str) -> None:
+    lines = textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False) or [""]
+    print(f"{name:<16} {lines[0]}")
+    for line in lines[1:]:
+        print(f"{'':<16} {line}")
+
+
+def _history(options: argparse.Namespace) -> int:
+    lines = Store(Path(load(options.settings).state)).history()[-options.lines :]
+    if options.json:
+        print(json.dumps(lines))
+        return OK
+    if not lines:
+        print("no attempt yet")
+    for line in lines:
+        gap = max(line["gap_s"].values(), default=0.0)
+        forced = " --force" if line["forced"] else ""
+        print(
+            f"{stamp(line['at'])}  {line['verb']}{forced} by {line['by']}: {line['verdict']}\n"
+            f"    {short(line['old']) or 'nothing'} → {short(line['new']) or '?'}, {megabytes(line['bytes'])}, "
+            f"away {gap:.1f} s, took {line['seconds']:.0f} s"
+        )
+        if line["reason"]:
+            for part in textwrap.wrap(line["reason"], 100):
+                print(f"    {part}")
+    return OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    missing = doctor.missing_modules()
+    if missing:
+        raise UnitError(f"packages are missing: apt-get install {' '.join(missing)}")
+    findings = doctor.examine(load(options.settings))
+    bad = [finding for finding in findings if finding.problem]
+    if options.json:
+        print(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        for finding in findings:
+            mark = "PROBLEM" if finding.problem else "ok"
+            print(f"{mark:<8} {finding.name:<10} {finding.problem or finding.text}")
+    return FAILED if bad else OK
+
+
+@contextmanager
+def _changing(options: argparse.Namespace) -> Iterator[State]:
+    """The state, to be changed under the run's lock and saved."""
+    settings: Settings = load(options.settings)
+    store = Store(Path(settings.state))
+    with _exclusive(store.folder):
+        state = store.load()
+        yield state
+        store.save(state)
+
+
+def _told(options: argparse.Namespace, sentence: str, **facts: object) -> int:
+    print(json.dumps({"changed": True, "reason": sentence, **facts}) if options.json else sentence)
+    return OK
+
+
+def _pin(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        if state.current is None:
+            raise UnitError("there is no release to pin yet: panoptes-unit deploy")
+        state.pinned = _entry(options, release=state.current)
+    return _told(options, f"pinned to {short(state.current['image'])}")
+
+
+def _unpin(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        state.pinned = None
+    return _told(options, "not pinned")
+
+
+def _lock(options: argparse.Namespace) -> int:
+    if options.hours < 0:
+        raise ConfigurationError(f"--hours must be positive, is {options.hours:g}")
+    until = time.time() + options.hours * 3600 if options.hours else None
+    with _changing(options) as state:
+        state.locked = _entry(options, until=until)
+    return _told(options, f"locked until {stamp(until)} UTC" if until else "locked until panoptes-unit unlock")
+
+
+def _unlock(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        state.locked = None
+    return _told(options, "not locked")
+
+
+def _clear(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        wanted = options.digest[7:] if options.digest.startswith("sha256:") else options.digest
+        found = [digest for digest in state.quarantine if wanted == "all" or digest[7:].startswith(wanted)]
+        if not found and wanted != "all":
+            error = ConfigurationError(f"nothing in quarantine begins with {options.digest!r}: panoptes-unit status")
+            raise error
+        for digest in found:
+            del state.quarantine[digest]
+            state.interrupted.pop(digest, None)
+    return _told(options, f"{len(found)} out of quarantine", digests=found)
+
+
+def _entry(options: argparse.Namespace, **facts: object) -> dict:
+    return {"at": round(time.time()), "by": current_user(), "reason": options.reason, **facts}
+
+
+__all__ = ["USAGE", "main"]

@@ -1,0 +1,184 @@
+"""Reading only: what the unit runs (`status`), and what would keep an update from working (`doctor`)."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from . import proof
+from .engine import Engine
+from .errors import UnitError
+from .observing import activity, in_window, solar_hour
+from .registry import Credentials, Reference, Registry
+from .release import read_release
+from .report import megabytes, short
+from .settings import Settings
+from .state import Store
+from .transaction import CLOCK_FLOOR
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at; `problem` is empty where it is well."""
+
+    name: str
+    text: str
+    problem: str = ""
+
+
+def status(settings: Settings) -> dict:
+    """What runs, what would come, and what holds it up; nothing is changed and no network is used."""
+    store = Store(Path(settings.state))
+    state = store.load()
+    named = read_release(Path(settings.release_file))
+    doing = activity(settings)
+    answer: dict = {
+        "source": settings.source,
+        "release": named.as_dict() if named else None,
+        "previous": state.previous,
+        "pinned": state.pinned,
+        "locked": state.lock_in_force(),
+        "quarantine": state.quarantine,
+        "last_check": state.last_check,
+        "last_attempt": (store.history() or [None])[-1],
+        "interrupted": store.journal_path.exists(),
+        "activity": {"kind": doing.kind, "detail": doing.detail},
+        "window": {
+            "open": in_window(settings.window),
+            "solar_hour": round(solar_hour(settings.window.longitude), 2),
+            "from_h": settings.window.start_h,
+            "to_h": settings.window.end_h,
+        },
+    }
+    try:
+        containers = Engine(settings).containers()
+        answer["services"] = [
+            {
+                "service": item.service,
+                "status": item.status,
+                "health": item.health,
+                "restarts": item.restarts,
+                "image": item.image,
+                "is_release": bool(named) and item.image == named.image,
+            }
+            for item in sorted(containers, key=lambda item: item.service)
+        ]
+    except UnitError as error:
+        answer["services"], answer["engine_problem"] = None, str(error)
+    return answer
+
+
+def examine(settings: Settings) -> list:
+    """Every check, each a `Finding`; a failing one does not hide the next."""
+    checks: list = [
+        ("clock", _clock),
+        ("settings", lambda _: f"follows {settings.source}"),
+        ("engine", _engine),
+        ("compose", _compose),
+        ("disk", _disk),
+        ("registry", _registry),
+        ("release", _release),
+        ("services", _services),
+        ("proof", _proof),
+        ("lock", _observing),
+        ("timer", _timer),
+    ]
+    return [_look(name, check, settings) for name, check in checks]
+
+
+def _look(name: str, check: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(name, check(settings))
+    except UnitError as error:
+        return Finding(name, "", str(error))
+
+
+def _clock(_: Settings) -> str:
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    if time.time() < CLOCK_FLOOR:
+        raise UnitError(f"the clock says {now}: timedatectl status")
+    return now
+
+
+def _engine(settings: Settings) -> str:
+    return f"Docker Engine {Engine(settings).client.version()['Version']}"
+
+
+def _compose(settings: Settings) -> str:
+    if not Path(settings.compose_file).exists():
+        raise UnitError(f"{settings.compose_file} is missing: run playbooks/unit.yml")
+    return "services " + ", ".join(Engine(settings).services())
+
+
+def _disk(settings: Settings) -> str:
+    engine = Engine(settings)
+    free, floor = engine.free_bytes(), settings.limits.floor_bytes
+    if free < floor:
+        raise UnitError(f"{megabytes(free)} free on {engine.root()}, updates need {megabytes(floor)} and more")
+    return f"{megabytes(free)} free on {engine.root()}"
+
+
+def _registry(settings: Settings) -> str:
+    reference = Reference.parse(settings.source)
+    path = settings.registry_credentials
+    login = Credentials.from_file(path) if path else None
+    limit = settings.limits.registry_s
+    registry = Registry(reference.registry, ca=settings.registry_ca, credentials=login, timeout=limit)
+    return f"{settings.source} is index {short(registry.digest_of(reference.repository, reference.tag))}"
+
+
+def _release(settings: Settings) -> str:
+    store = Store(Path(settings.state))
+    if store.journal_path.exists():
+        raise UnitError("an update was interrupted: panoptes-unit recover")
+    named = read_release(Path(settings.release_file))
+    if named is None:
+        raise UnitError("no release is installed: panoptes-unit deploy")
+    if not Engine(settings).has(named.image):
+        raise UnitError(f"the image {short(named.image)} of the release file is not on the disk: panoptes-unit deploy")
+    previous = store.load().previous_release
+    return f"{short(named.image)}, " + (f"previous {short(previous.image)}" if previous else "no previous one")
+
+
+def _services(settings: Settings) -> str:
+    named = read_release(Path(settings.release_file))
+    texts = []
+    for item in Engine(settings).containers():
+        if named and item.image != named.image:
+            raise UnitError(f"{item.service} does not run the release: panoptes-unit deploy --force")
+        if item.status != "running" or item.health == "unhealthy":
+            raise UnitError(f"{item.service} is {item.health or item.status}: docker logs {item.service}")
+        texts.append(f"{item.service} {item.health or item.status}")
+    if not texts:
+        raise UnitError("no service has a container: run playbooks/unit.yml")
+    return ", ".join(sorted(texts))
+
+
+def _proof(settings: Settings) -> str:
+    proof.require_tools(settings)
+    proof.works(settings)
+    return f"{settings.config_key} answered, messages went round {len(settings.hub_pairs)} hub pairs"
+
+
+def _observing(settings: Settings) -> str:
+    doing: Any = activity(settings)
+    if doing.kind == "unreadable":
+        raise UnitError(doing.detail)
+    return f"{doing.kind}: {doing.detail}"
+
+
+def _timer(_: Settings) -> str:
+    name = "panoptes-update.timer"
+    done = subprocess.run(["systemctl", "is-enabled", name], capture_output=True, text=True)
+    answer = done.stdout.strip() or "absent"
+    if answer not in ("enabled", "absent", "not-found"):
+        raise UnitError(f"{name} is {answer}: systemctl enable --now {name}")
+    return f"{name} is {answer}" + ("" if answer == "enabled" else ": this unit does not update by itself")
+
+
+def missing_modules() -> list:
+    """Debian packages that the tool needs and that are not there."""
+    packages = {"docker": "python3-docker", "yaml": "python3-yaml", "zmq": "python3-zmq"}
+    return [package for module, package in packages.items() if importlib.util.find_spec(module) is None]
