@@ -39,7 +39,7 @@ class Engine:
     def client(self) -> Any:
         """The connection, made when first needed."""
         if self._client is None:
-            import docker  # Debian's python3-docker; imported late, for it costs a Pi a second
+            docker = _sdk()
 
             try:
                 self._client = docker.APIClient(
@@ -88,8 +88,7 @@ class Engine:
 
     def has(self, image: str) -> bool:
         """Is this image, by digest, on the disk?"""
-        import docker
-
+        docker = _sdk()
         try:
             self.client.inspect_image(image)
         except docker.errors.ImageNotFound:
@@ -143,8 +142,7 @@ class Engine:
 
     def containers(self) -> list:
         """The containers of the project, running or not, as `Container`s."""
-        import docker
-
+        docker = _sdk()
         label = f"com.docker.compose.project={self._settings.project}"
         found = []
         with _plain("listing containers"):
@@ -173,8 +171,7 @@ class Engine:
 
     def last_words(self, container_id: str, lines: int = 3) -> str:
         """The end of a container's log, on one line."""
-        import docker
-
+        docker = _sdk()
         try:
             text = self.client.logs(container_id, tail=lines).decode(errors="replace")
         except (docker.errors.DockerException, OSError):
@@ -202,8 +199,7 @@ class Engine:
         Returns:
             The images removed.
         """
-        import docker
-
+        docker = _sdk()
         removed = []
         with _plain("listing images"):
             images = self.client.images()
@@ -234,14 +230,24 @@ class Engine:
         except subprocess.TimeoutExpired:
             raise UnitError(f"docker compose {arguments[0]} did not end within 600 s") from None
         if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise UnitError(f"docker compose {arguments[0]}: {' | '.join(said[-3:])}")
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            said = [line for line in said if "error" in line.lower()] or said
+            raise UnitError(f"docker compose {arguments[0]}: {' | '.join(said[-2:])}")
         return done.stdout
+
+
+def _sdk() -> Any:
+    """Debian's python3-docker; imported when first needed, for it costs a Pi a second."""
+    try:
+        import docker
+    except ImportError:
+        raise UnitError("python3-docker is missing: apt-get install python3-docker") from None
+    return docker
 
 
 @contextmanager
 def _plain(act: str) -> Iterator[None]:
-    import docker
+    docker = _sdk()
     import requests
 
     try:

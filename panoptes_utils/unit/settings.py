@@ -115,7 +115,10 @@ def load(path: Path = DEFAULT_PATH) -> Settings:
     Raises:
         ConfigurationError: the file is absent, is not YAML, or has an unknown key or a value of the wrong kind.
     """
-    import yaml  # Debian's python3-yaml; only here, so that the parts for Ansible modules do without
+    try:
+        import yaml  # only here, so that the parts for Ansible modules do without
+    except ImportError:
+        raise ConfigurationError("python3-yaml is missing: apt-get install python3-yaml") from None
 
     try:
         document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

@@ -36,9 +36,7 @@ def test_reference(text, expected):
     assert tuple(Reference.parse(text)) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["", "r.org/", "r.org/Upper", "r.org/b:", "r.org/b@sha256:12", "r.org/b: x", "a b"]
-)
+@pytest.mark.parametrize("text", ["", "r.org/", "r.org/Upper", "r.org/b:", "r.org/b@sha256:12", "r.org/b: x", "a b"])
 def test_bad_reference_is_named(text):
     with pytest.raises(ConfigurationError, match="image name|tag"):
         Reference.parse(text)
@@ -173,9 +171,7 @@ def make_ca(folder, days_from=-1, days_to=1):
     pem, private = folder / "ca.crt", folder / "ca.key"
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return str(pem), str(private)
 

@@ -1,0 +1,164 @@
+"""Releases to try on a unit: good ones, and one for each way an image can be bad, in the lab's registry.
+
+Each is the real panoptes-utils image plus a layer of a few hundred bytes; nothing in it is a stand-in. Manifests
+that no builder would make (wrong architecture, missing platform) are put into the registry as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import unit_checks
+
+BIN = "/opt/conda/envs/panoptes-env/bin"
+OCI = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+PLATFORMS = {"amd64": ("amd64", ""), "armhf": ("arm", "v7"), "arm64": ("arm64", "v8")}
+
+# Programs put in front of the real ones; `$real` is the one they stand before.
+CONFIG, HUB = "panoptes-config-server", "panoptes-messaging-hub"
+BAD = {
+    "unhealthy": (CONFIG, 'case "$*" in *health*) exit 1;; esac; exec $real "$@"'),
+    "exits-0": (HUB, 'case "$*" in *health*) exec $real "$@";; esac; exit 0'),
+    "crashes-at-20-s": (CONFIG, 'case "$*" in *health*) exec $real "$@";; esac; exec timeout 20 $real "$@"'),
+    "second-pair-dead": (HUB, 'case "$*" in *health*) exit 0;; esac; exec $real --pair 6500 6501'),
+    "rejects-configuration": (
+        CONFIG,
+        'case "$*" in *health*) exec $real "$@";; esac; '
+        'echo "pocs.yaml: pan_id: PAN000 is not a unit of this release" >&2; exit 1',
+    ),
+    "spoils-configuration": (
+        CONFIG,
+        'case "$*" in *health*) exec $real "$@";; esac; '
+        "echo 'pan_id: PAN666' > /var/panoptes/conf_files/pocs_local.yaml; exit 1",
+    ),
+    "no-such-program": (CONFIG, None),
+}
+
+
+class Releases:
+    """Builds, pushes and tags. `repository` is where the unit under test looks."""
+
+    def __init__(self, base: str = "") -> None:
+        self.lab = unit_checks.lab()
+        self.registry = self.lab["registry"]
+        self.path = "update-tests/panoptes-utils"
+        self.source = f"{self.registry}/{self.path}:latest"
+        self.base = base or f"{self.registry}/panoptes-utils:{self.lab['architecture']}"
+        self.architecture, self.variant = PLATFORMS[self.lab["architecture"]]
+        self._tls = ssl.create_default_context(cafile=self.lab["ca_file"])
+        self.digests: dict[str, str] = {}
+
+    def prepare(self, name: str) -> str:
+        """Builds and pushes a release by name (`good-…` or a key of BAD); the digest of its manifest."""
+        if name not in self.digests:
+            image = f"{self.registry}/{self.path}:{name}"
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "Dockerfile").write_text(self._dockerfile(name))
+                self._docker("build", "--quiet", "--tag", image, folder)
+            self._docker("push", "--quiet", image)
+            _, _, self.digests[name] = self._request("HEAD", f"manifests/{name}")
+        return self.digests[name]
+
+    def offer(self, name: str) -> str:
+        """Makes `latest` an index with this release for this machine's platform; the platform's digest."""
+        digest = self.prepare(name)
+        self._put_index([(digest, self.architecture, self.variant)])
+        return digest
+
+    def offer_without_this_platform(self) -> None:
+        """`latest` has images, but none for this machine."""
+        digest = self.prepare("good-0")
+        self._put_index([(digest, "s390x", ""), (digest, "riscv64", "")])
+
+    def offer_wrong_architecture(self) -> str:
+        """`latest` promises this platform, and the image behind it is made for another."""
+        digest = self.prepare("good-0")
+        _, body, _ = self._request("GET", f"manifests/{digest}")
+        manifest = json.loads(body)
+        _, config, _ = self._request("GET", f"blobs/{manifest['config']['digest']}")
+        wrong = json.dumps({**json.loads(config), "architecture": "s390x"}).encode()
+        manifest["config"].update(digest=self._upload(wrong), size=len(wrong))
+        body = json.dumps(manifest).encode()
+        self._request("PUT", "manifests/wrong", body, OCI)
+        digest = "sha256:" + hashlib.sha256(body).hexdigest()
+        self._put_index([(digest, self.architecture, self.variant)])
+        return digest
+
+    def offer_with_big_layer(self, name: str, size: int) -> str:
+        """A good release with `size` bytes that do not compress."""
+        if name not in self.digests:
+            image = f"{self.registry}/{self.path}:{name}"
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "noise").write_bytes(os.urandom(size))
+                (Path(folder) / "Dockerfile").write_text(f"FROM {self.base}\nCOPY noise /opt/noise\n")
+                self._docker("build", "--quiet", "--tag", image, folder)
+            self._docker("push", "--quiet", image)
+            _, _, self.digests[name] = self._request("HEAD", f"manifests/{name}")
+        return self.offer(name)
+
+    def save(self, name: str, target: Path) -> None:
+        """`docker save` of a release: a bundle."""
+        self.prepare(name)
+        self._docker("save", "--output", str(target), f"{self.registry}/{self.path}:{name}")
+
+    def remove_images(self) -> None:
+        """Removes what was built, from the machine's engine."""
+        for name in self.digests:
+            self._docker("image", "rm", "--force", f"{self.registry}/{self.path}:{name}")
+
+    def _dockerfile(self, name: str) -> str:
+        lines = [f"FROM {self.base}", f"LABEL org.projectpanoptes.test={name}"]
+        if name in BAD:
+            program, script = BAD[name]
+            place = f"{BIN}/{program}"
+            lines.append("USER root")
+            if script is None:
+                lines.append(f"RUN rm {place}")
+            else:
+                script = "#!/bin/sh\nreal=" + place + ".real\n" + script + "\n"
+                quoted = script.replace("\\", "\\\\").replace("'", "'\\''").replace("\n", "\\n").replace("%", "%%")
+                lines.append(f"RUN mv {place} {place}.real && printf '{quoted}' > {place} && chmod 755 {place}")
+            lines.append("USER panoptes")
+        return "\n".join(lines) + "\n"
+
+    def _put_index(self, entries: list[tuple[str, str, str]]) -> None:
+        manifests = []
+        for digest, architecture, variant in entries:
+            _, body, _ = self._request("GET", f"manifests/{digest}")
+            platform = {"os": "linux", "architecture": architecture}
+            if variant:
+                platform["variant"] = variant
+            manifests.append({"mediaType": OCI, "digest": digest, "size": len(body), "platform": platform})
+        document = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
+        self._request("PUT", "manifests/latest", json.dumps(document).encode(), INDEX)
+
+    def _upload(self, blob: bytes) -> str:
+        digest = "sha256:" + hashlib.sha256(blob).hexdigest()
+        headers, _, _ = self._request("POST", "blobs/uploads/", b"")
+        place = headers["Location"]
+        place += ("&" if "?" in place else "?") + f"digest={digest}"
+        self._request("PUT", place, blob, "application/octet-stream")
+        return digest
+
+    def _request(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> tuple:
+        url = path if path.startswith("http") else f"https://{self.registry}/v2/{self.path}/{path}"
+        request = urllib.request.Request(url, data=body, method=method)
+        request.add_header("Accept", f"{OCI}, {INDEX}")
+        if kind:
+            request.add_header("Content-Type", kind)
+        with urllib.request.urlopen(request, context=self._tls, timeout=30) as response:
+            return response.headers, response.read(), response.headers.get("Docker-Content-Digest", "")
+
+    def _docker(self, *arguments: str) -> str:
+        command = [self.lab["docker_cli"], "--host", self.lab["docker_host"], *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+        assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+        return done.stdout

@@ -1,0 +1,77 @@
+"""A good release arrives; each bad one is refused or undone, without the network, and not tried again."""
+
+from __future__ import annotations
+
+import pytest
+from releases import BAD
+from unit_under_test import UnitUnderTest
+
+
+@pytest.fixture(scope="module")
+def unit(host, releases):
+    return UnitUnderTest(host, releases.source)
+
+
+@pytest.fixture(scope="module")
+def good(unit, releases):
+    """The unit runs `good-1`, with `good-0` before it."""
+    for name in ("good-0", "good-1"):
+        digest = releases.offer(name)
+        unit.tool("deploy", expect=0)
+    return digest
+
+
+def test_good_release_is_taken(unit, releases, good):
+    before = unit.configuration()
+    digest = releases.offer("good-2")
+    answer = unit.tool("update", expect=0)
+    assert (answer["verdict"], answer["changed"]) == ("updated", True)
+    assert answer["bytes"] < 1_000_000, "a small layer must not cost the whole image"
+    assert set(answer["gap_s"]) == {"config-server", "messaging-hub"}
+    unit.must_run(digest)
+    assert unit.configuration() == before
+    assert unit.last()["verdict"] == "updated"
+    assert unit.tool("update", expect=0)["verdict"] == "unchanged"
+    assert unit.last()["verdict"] == "updated", "a look without a change is no attempt"
+    unit.tool("rollback", expect=0)
+    unit.must_run(good)
+    assert unit.tool("update", expect=0)["verdict"] == "held", "what was left must not come back by itself"
+
+
+@pytest.mark.fault("image: {bad}")
+@pytest.mark.parametrize("bad", sorted(BAD))
+def test_bad_release_is_undone(unit, releases, good, bad, record_property):
+    if bad == "crashes-at-20-s":
+        unit.settings({"limits": {"soak_s": 25}})
+    unit.check("echo 'kept: by the user' > /var/panoptes/conf_files/pocs_local.yaml")
+    before, started = unit.configuration(), unit.check("date +%s")
+    digest = releases.offer(bad)
+    answer = unit.tool("update", expect=4)
+    unit.settings({})
+    assert answer["verdict"] == "rolled-back"
+    record_property("outcome", answer["reason"][:90])
+    unit.must_run(good)
+    assert unit.configuration() == before
+    assert unit.last()["reason"] == answer["reason"]
+    held = unit.tool("update", expect=0)
+    assert held["verdict"] == "held", f"{digest} was tried again after {started}"
+
+
+@pytest.mark.fault("image: manifest without this platform")
+def test_missing_platform(unit, releases, good, record_property):
+    releases.offer_without_this_platform()
+    answer = unit.tool("update", expect=1)
+    assert "s390x" in answer["reason"]
+    assert "riscv64" in answer["reason"]
+    record_property("outcome", answer["reason"][:90])
+    unit.must_run(good)
+
+
+@pytest.mark.fault("image: wrong architecture")
+def test_wrong_architecture(unit, releases, good, record_property):
+    releases.offer_wrong_architecture()
+    answer = unit.tool("update", expect=1)
+    assert "s390x" in answer["reason"]
+    record_property("outcome", answer["reason"][:90])
+    unit.must_run(good)
+    assert unit.tool("update")["verdict"] in ("failed", "held")

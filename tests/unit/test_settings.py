@@ -1,0 +1,56 @@
+"""Settings of the on-unit tool: what is refused, and with which words."""
+
+import dataclasses
+
+import pytest
+
+from panoptes_utils.unit.errors import ConfigurationError
+from panoptes_utils.unit.settings import Limits, Settings, load
+
+pytest.importorskip("yaml")
+
+
+def write(tmp_path, text):
+    path = tmp_path / "unit.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_values_are_laid_over_the_defaults(tmp_path):
+    settings = load(write(tmp_path, "source: r.org/a\nlimits: {soak_s: 3}\nwindow: {longitude: -155.5}\n"))
+    assert settings.source == "r.org/a"
+    assert (settings.limits.soak_s, settings.limits.healthy_s) == (3.0, Limits().healthy_s)
+    assert settings.window.longitude == -155.5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("source: ''\n", "source is empty"),
+        ("sauce: r.org/a\n", "unknown setting 'sauce'; known are .*source"),
+        ("source: r.org/a\nlimits: {soak: 3}\n", "limits: unknown setting 'soak'"),
+        ("source: r.org/a\nlimits: {soak_s: long}\n", "soak_s must be of type float, not 'long'"),
+        ("source: r.org/a\nlimits: {soak_s: -1}\n", "soak_s must not be negative"),
+        ("source: r.org/a\nbundle_port: true\n", "bundle_port must be of type int"),
+        ("source: [\n", "is not YAML"),
+        ("- a\n", "expected settings"),
+    ],
+)
+def test_bad_settings_are_named(tmp_path, text, words):
+    with pytest.raises(ConfigurationError, match=words):
+        load(write(tmp_path, text))
+
+
+def test_absent_settings_name_the_remedy(tmp_path):
+    with pytest.raises(ConfigurationError, match="role release writes them"):
+        load(tmp_path / "absent.yaml")
+
+
+def test_every_setting_is_documented():
+    for kind in (Settings, *(field.default_factory for field in dataclasses.fields(Settings) if "." not in field.name)):
+        if not dataclasses.is_dataclass(kind):
+            continue
+        for field in dataclasses.fields(kind):
+            if dataclasses.is_dataclass(field.default_factory):
+                continue
+            assert field.name in kind.__doc__, f"{kind.__name__}.{field.name}"
