@@ -1,0 +1,169 @@
+"""Files that a unit needs from the network once: index files for solving, and the Earth's orientation."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from loguru import logger
+
+from panoptes_utils import error
+
+# Tycho-2 (wide fields) and 2MASS (narrow fields) index files of astrometry.net.
+INDEX_URL = "http://data.astrometry.net"
+WIDE_FIELD = [f"4100/index-{number}.fits" for number in range(4110, 4119)]
+NARROW_FIELD = [f"4200/index-{number}.fits" for number in range(4210, 4219)]
+# Seconds without a byte, and how often a broken transfer is taken up again.
+PATIENCE = 30
+TRIES = 5
+CHUNK = 1 << 16
+
+
+class Downloader:
+    """Fetches what is missing and resumes what was broken off.
+
+    Args:
+        data_folder: where the index files go; `$PANDIR/astrometry/data` by default.
+        wide_field, narrow_field: which index files.
+        keep_going: go on with the next file after a failure.
+        verbose: show progress on the terminal.
+        earth_orientation: fetch the table of the Earth's orientation into astropy's cache too.
+        index_url: address under which the folders 4100 and 4200 are.
+
+    Example:
+        >>> Downloader(data_folder="/tmp", narrow_field=True).files[0]
+        '4100/index-4110.fits'
+    """
+
+    def __init__(
+        self,
+        data_folder=None,
+        wide_field=True,
+        narrow_field=False,
+        keep_going=True,
+        verbose=False,
+        earth_orientation=True,
+        index_url=INDEX_URL,
+    ):
+        self.data_folder = Path(data_folder or Path(os.getenv("PANDIR", "/var/panoptes")) / "astrometry" / "data")
+        self.files = (WIDE_FIELD if wide_field else []) + (NARROW_FIELD if narrow_field else [])
+        self.keep_going = keep_going
+        self.verbose = verbose
+        self.earth_orientation = earth_orientation
+        self.index_url = index_url.rstrip("/")
+
+    def download_all_files(self):
+        """Fetch all that is missing.
+
+        Returns:
+            bool: True if everything is there.
+
+        Raises:
+            OSError: the folder cannot be made or written to.
+        """
+        self.data_folder.mkdir(parents=True, exist_ok=True)
+        jobs = [(name, self._download_index, name) for name in self.files]
+        if self.earth_orientation:
+            jobs.insert(0, ("Earth orientation", self.download_earth_orientation, None))
+        complete = True
+        for name, job, argument in jobs:
+            try:
+                job(argument) if argument else job()
+            except error.BadConnection as why:
+                logger.error(f"{name}: {why.msg}")
+                complete = False
+                if not self.keep_going:
+                    break
+        return complete
+
+    def download_earth_orientation(self):
+        """Fetch the table of the Earth's orientation (IERS-A), so that coordinates are right without a network.
+
+        Raises:
+            error.BadConnection: it could not be fetched, nor was it there.
+        """
+        from astropy.utils import iers
+        from astropy.utils.data import clear_download_cache, download_file
+
+        try:
+            path = download_file(iers.conf.iers_auto_url, cache="update", timeout=PATIENCE, show_progress=False)
+        except OSError as why:
+            raise error.BadConnection(f"{iers.conf.iers_auto_url}: {why}") from why
+        try:
+            iers.IERS_A.open(path)
+        except Exception as why:
+            clear_download_cache(iers.conf.iers_auto_url)
+            raise error.BadConnection(f"{iers.conf.iers_auto_url}: not a table of the Earth's orientation") from why
+
+    def _download_index(self, name):
+        target = self.data_folder / Path(name).name
+        if target.exists():
+            logger.debug("{} is there", target)
+            return
+        fetch(f"{self.index_url}/{name}", target, magic=b"SIMPLE  =", progress=self.verbose)
+
+
+def fetch(url, target, magic=b"", progress=False):
+    """Fetch a file, whole; what was broken off before is taken up where it ended.
+
+    Args:
+        url: address.
+        target: path. Until it is complete the content is in `NAME.part` beside it.
+        magic: bytes that it must begin with.
+        progress: show a progress bar.
+
+    Raises:
+        error.BadConnection: it cannot be fetched, or what came is not complete or not such a file.
+        OSError: the disk is full or cannot be written to.
+    """
+    import requests
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    target = Path(target)
+    part = target.with_name(target.name + ".part")
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task(target.name, total=None)
+        for attempt in range(1, TRIES + 1):
+            try:
+                if _fetch_rest(requests, url, part, bar, task):
+                    break
+                why = "the connection broke off"
+            except requests.RequestException as broken:
+                why = str(broken)
+            logger.warning(f"{url}: {why} (attempt {attempt} of {TRIES})")
+        else:
+            raise error.BadConnection(f"{url}: not fetched after {TRIES} attempts: {why}; run again to resume")
+    with part.open("rb") as content:
+        begins = content.read(len(magic))
+        os.fsync(content.fileno())
+    if begins != magic:
+        part.unlink()
+        raise error.BadConnection(f"{url}: what came is not the file (a login page of the network?)")
+    part.replace(target)
+
+
+def _fetch_rest(requests, url, part, bar, task):
+    """Append what is missing to `part`; return whether it is complete."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with requests.get(url, headers=headers, stream=True, timeout=PATIENCE) as answer:
+        if answer.status_code == 416:  # nothing behind what we have: it is complete, or another file
+            _, _, total = answer.headers.get("Content-Range", "").partition("/")
+            if total.isdigit() and int(total) == have:
+                return True
+            part.unlink()
+            return False
+        if 400 <= answer.status_code < 500:
+            raise error.BadConnection(f"{url}: the server answers {answer.status_code} {answer.reason}")
+        answer.raise_for_status()
+        resumed = answer.status_code == 206
+        have = have if resumed else 0
+        total = None
+        with suppress(KeyError, ValueError):
+            total = have + int(answer.headers["Content-Length"])
+        bar.update(task, completed=have, total=total)
+        with part.open("ab" if resumed else "wb") as out:
+            for chunk in answer.iter_content(CHUNK):
+                out.write(chunk)
+                bar.update(task, advance=len(chunk))
+    return total is None or part.stat().st_size == total

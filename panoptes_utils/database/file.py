@@ -1,0 +1,90 @@
+"""Records in files: a line of JSON each, on the disk before the call returns."""
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from panoptes_utils.database.base import AbstractPanDB, checked_name
+from panoptes_utils.files import replacing
+
+
+def _storage(storage_dir):
+    return Path(storage_dir or Path(os.getenv("PANDIR", "/var/panoptes")) / "json_store")
+
+
+class PanFileDB(AbstractPanDB):
+    """A database in a folder: `COLLECTION.json` of JSON lines, `current_COLLECTION.json` with the current record.
+
+    A power cut costs at most the record that was being written: a line that it cut off is ended before the next one is
+    appended, and is skipped by readers. Several processes may write.
+
+    Args:
+        db_name: str; folder of the database.
+        storage_dir: folder of databases; `$PANDIR/json_store` by default.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, db_name="panoptes", storage_dir=None, **kwargs):
+        super().__init__(db_name)
+        self.folder = _storage(storage_dir) / db_name
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _records_file(self, collection):
+        return self.folder / f"{collection}.json"
+
+    def _current_file(self, collection):
+        return self.folder / f"current_{collection}.json"
+
+    def _store(self, collection, identifier, line, current, permanent):
+        line = line.replace("\n", " ")
+        if current:
+            with replacing(self._current_file(collection)) as draft:
+                draft.write_text(line + "\n", encoding="utf-8")
+        if permanent:
+            with self._records_file(collection).open("a+b") as records:
+                fcntl.flock(records, fcntl.LOCK_EX)
+                if records.seek(0, os.SEEK_END):
+                    records.seek(-1, os.SEEK_END)
+                    if records.read(1) != b"\n":
+                        records.write(b"\n")
+                records.write(line.encode() + b"\n")
+                records.flush()
+                os.fsync(records.fileno())
+
+    def _current(self, collection):
+        try:
+            line = self._current_file(collection).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return line if _whole(line) else None
+
+    def _find(self, collection, identifier):
+        path = self._records_file(collection)
+        with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if str(identifier) in line and _whole(line) and json.loads(line).get("_id") == identifier:
+                    return line
+        return None
+
+    def clear_current(self, collection):
+        """Remove the current record of a collection."""
+        with suppress(FileNotFoundError):
+            self._current_file(checked_name(collection)).unlink()
+
+    @classmethod
+    def permanently_erase_database(cls, db_name, storage_dir=None, **kwargs):
+        """Erase all records, and the folder."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(_storage(storage_dir) / checked_name(db_name, "db_name"))
+
+
+def _whole(line):
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False

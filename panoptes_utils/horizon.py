@@ -1,0 +1,111 @@
+"""The local horizon: what trees and buildings hide."""
+
+import numpy as np
+
+from panoptes_utils.utils import get_quantity_value
+
+
+class Obstruction:
+    """A skyline between two or more points.
+
+    Args:
+        points: list of (altitude, azimuth), degrees or Quantities, clockwise; altitudes -90 to 90, azimuths -360 to
+            360, in one turn at most.
+
+    Attributes:
+        points: list of (altitude, azimuth) in degrees, azimuths increasing, the first in 0 to 360.
+
+    Raises:
+        ValueError: a point is outside these ranges, or there are fewer than two, or they are not clockwise.
+
+    Example:
+        >>> tree = Obstruction([(40, 350), (50, 10)])
+        >>> tree.get_horizon(0), tree.get_horizon(180)
+        (45.0, None)
+    """
+
+    def __init__(self, points):
+        try:
+            pairs = [tuple(float(get_quantity_value(value, "deg")) for value in point) for point in points]
+        except (TypeError, ValueError):
+            raise ValueError(f"obstruction {points!r}: write it as a list of [altitude, azimuth] in degrees") from None
+        if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
+            raise ValueError(f"obstruction {points!r}: it needs two or more points [altitude, azimuth]")
+        for alt, az in pairs:
+            if not -90 <= alt <= 90:
+                raise ValueError(f"obstruction {points!r}: altitude {alt:g} is not in -90 to 90 degrees")
+            if not -360 <= az <= 360:
+                raise ValueError(f"obstruction {points!r}: azimuth {az:g} is not in -360 to 360 degrees")
+        azimuths = [pairs[0][1] % 360]
+        for (_, before), (_, after) in zip(pairs, pairs[1:]):
+            if after == before:
+                step = 0
+            elif after == before + 360:
+                step = 360
+            else:
+                step = (after - before) % 360
+            azimuths.append(azimuths[-1] + step)
+        if azimuths[-1] - azimuths[0] > 360:
+            raise ValueError(f"obstruction {points!r}: the points are not clockwise (azimuth must increase)")
+        self.points = list(zip((alt for alt, _ in pairs), azimuths))
+
+    def __repr__(self):
+        return f"Obstruction({self.points})"
+
+    def get_horizon(self, az):
+        """Return the altitude of the skyline at an azimuth, or None outside.
+
+        Args:
+            az: degrees or Quantity.
+
+        Returns:
+            float: degrees, linear between the points; or None.
+        """
+        altitudes, azimuths = zip(*self.points)
+        az = azimuths[0] + (float(get_quantity_value(az, "deg")) - azimuths[0]) % 360
+        if az > azimuths[-1]:
+            return None
+        return float(np.interp(az, azimuths, altitudes))
+
+
+class Horizon:
+    """The horizon all around.
+
+    Args:
+        obstructions: list of lists of (altitude, azimuth), see `Obstruction`; where two overlap, the higher counts.
+        default_horizon: altitude everywhere else, degrees or Quantity.
+
+    Attributes:
+        obstructions: list of `Obstruction`, by azimuth.
+        default_horizon: degrees.
+        horizon_line: numpy.ndarray, shape (360,): altitude in degrees at azimuth 0, 1, … 359.
+
+    Raises:
+        ValueError: an altitude or azimuth is out of range.
+
+    Example:
+        >>> horizon = Horizon([[(40, 10), (40, 20)]], default_horizon=30)
+        >>> horizon.get_horizon(15), horizon.get_horizon(100)
+        (40.0, 30.0)
+    """
+
+    def __init__(self, obstructions=None, default_horizon=30):
+        self.default_horizon = float(get_quantity_value(default_horizon, "deg"))
+        if not -90 <= self.default_horizon <= 90:
+            raise ValueError(f"default_horizon={self.default_horizon:g} is not in -90 to 90 degrees")
+        self.obstructions = sorted(
+            (Obstruction(points) for points in obstructions or []), key=lambda each: each.points[0][1]
+        )
+        self.horizon_line = np.array([self.get_horizon(az) for az in range(360)])
+
+    def get_horizon(self, az):
+        """Return the altitude below which nothing is seen.
+
+        Args:
+            az: degrees or Quantity.
+
+        Returns:
+            float: degrees.
+        """
+        found = [alt for alt in (each.get_horizon(az) for each in self.obstructions) if alt is not None]
+        return max(found) if found else self.default_horizon

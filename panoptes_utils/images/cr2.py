@@ -1,0 +1,291 @@
+"""Raw files of cameras (Canon CR2, and DNG as of a Raspberry Pi camera) through dcraw and exiftool."""
+
+import json
+from contextlib import suppress
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from loguru import logger
+
+from panoptes_utils import error
+from panoptes_utils.files import replacing
+from panoptes_utils.images.fits import update_observation_headers, write_fits
+from panoptes_utils.process import find_program, run
+
+# Seconds; dcraw unpacks a frame of 18 megapixels in five on a Raspberry Pi.
+TIME_LIMIT = 60
+
+# FITS key: (exiftool's name, comment)
+_KEYS = {
+    "ISO": ("ISO", ""),
+    "EXPTIME": ("ExposureTime", "Seconds"),
+    "CAMTEMP": ("CameraTemperature", "Celsius"),
+    "CIRCCONF": ("CircleOfConfusion", ""),
+    "COLORTMP": ("ColorTempMeasured", ""),
+    "FILENAME": ("FileName", ""),
+    "INTSN": ("InternalSerialNumber", ""),
+    "CAMSN": ("SerialNumber", ""),
+    "MEASEV": ("MeasuredEV", ""),
+    "MEASEV2": ("MeasuredEV2", ""),
+    "MEASRGGB": ("MeasuredRGGB", ""),
+    "WHTLVLN": ("NormalWhiteLevel", ""),
+    "WHTLVLS": ("SpecularWhiteLevel", ""),
+    "REDBAL": ("RedBalance", ""),
+    "BLUEBAL": ("BlueBalance", ""),
+    "WBRGGB": ("WB RGGBLevelAsShot", ""),
+}
+
+
+def _program(*names):
+    try:
+        return find_program(*names)
+    except error.InvalidSystemCommand as why:
+        raise error.InvalidCommand(why.msg) from why
+
+
+def _existing(fname):
+    path = Path(fname)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    return path
+
+
+def cr2_to_fits(
+    cr2_fname, fits_fname=None, overwrite=False, headers=None, fits_headers=None, remove_cr2=False, **kwargs
+):
+    """Convert a raw file to FITS, with what the camera noted.
+
+    Args:
+        cr2_fname: path of a `.cr2` or `.dng`.
+        fits_fname: where to; the same name with `.fits` by default.
+        overwrite: replace it if it exists; else it is left and its name returned.
+        headers: dict of keys that are put into the header as they are.
+        fits_headers: dict that describes the observation, for `fits.update_observation_headers`.
+        remove_cr2: remove the raw file when the FITS file is complete.
+
+    Returns:
+        str: path of the FITS file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        error.InvalidCommand: dcraw or exiftool is not on PATH.
+        error.InvalidSystemCommand: the file is not a raw file, or damaged.
+    """
+    path = _existing(cr2_fname)
+    target = Path(fits_fname) if fits_fname else path.with_suffix(".fits")
+    if target.exists() and not overwrite:
+        logger.warning(f"{target}: exists already and is kept; pass overwrite=True to replace it")
+        return str(target)
+    data = _pixels(path)
+    exif = read_exif(path)
+    header = {"FILTER": "RGGB"}
+    for key, (name, _) in _KEYS.items():
+        header[key] = _plain(exif.get(name, ""))
+    header["EXPTIME"] = _seconds(exif.get("ExposureTime"))
+    taken = exif.get("DateTimeOriginal") or exif.get("CreateDate")
+    with suppress(TypeError, ValueError):
+        header["DATE-OBS"] = datetime.strptime(taken[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    header.update(headers or {})
+    write_fits(data, header, target, overwrite=True)
+    if fits_headers:
+        update_observation_headers(target, fits_headers)
+    if remove_cr2:
+        path.unlink()
+    return str(target)
+
+
+def _plain(value):
+    """A value that a FITS card can hold."""
+    return value if isinstance(value, (int, float, bool)) else str(value).encode("ascii", "replace").decode()
+
+
+def _seconds(value):
+    """Exposure time from exiftool: a number, or a fraction such as "1/60"."""
+    try:
+        above, _, below = str(value).partition("/")
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _pixels(path):
+    """Raw pixels as dcraw unpacks them, flipped so that the first row is the lowest."""
+    return _parse_pgm(_unpack(path), path)
+
+
+def _unpack(path):
+    """The PGM that dcraw makes of a raw file: no rotation (-t 0), no scaling (-D), 16 bits (-4)."""
+    process = run(
+        [_program("dcraw"), "-t", "0", "-D", "-4", "-c", path], TIME_LIMIT, text=False, errors=None, encoding=None
+    )
+    if process.returncode or not process.stdout.startswith(b"P5"):
+        complaint = process.stderr.decode(errors="replace").strip().splitlines() or ["not a raw file that dcraw knows"]
+        raise error.InvalidSystemCommand(f"{path}: {complaint[-1]}")
+    if process.stderr:  # dcraw goes on after the end of the data and only says so
+        raise error.InvalidSystemCommand(f"{path}: damaged: {process.stderr.decode(errors='replace').strip()}")
+    return process.stdout
+
+
+def cr2_to_pgm(cr2_fname, pgm_fname=None, overwrite=True, **kwargs):
+    """Convert a raw file to a PGM of its raw values.
+
+    Args:
+        cr2_fname: path of a `.cr2` or `.dng`.
+        pgm_fname: where to; the same name with `.pgm` by default.
+        overwrite: replace it if it exists; else it is left and its name returned.
+
+    Returns:
+        str: path of the PGM, 16 bits, one value a pixel.
+
+    Raises:
+        FileNotFoundError: no such file.
+        error.InvalidCommand: dcraw is not on PATH.
+        error.InvalidSystemCommand: the file is not a raw file, or damaged.
+    """
+    path = _existing(cr2_fname)
+    target = Path(pgm_fname) if pgm_fname else path.with_suffix(".pgm")
+    if target.exists() and not overwrite:
+        logger.warning(f"{target}: exists already and is kept; pass overwrite=True to replace it")
+        return str(target)
+    content = _unpack(path)
+    with replacing(target) as draft:
+        draft.write_bytes(content)
+    return str(target)
+
+
+def read_exif(fname, exiftool="exiftool"):
+    """Return what the camera noted in a file.
+
+    Args:
+        fname: path of an image.
+        exiftool: the program.
+
+    Returns:
+        dict: by exiftool's names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        error.InvalidCommand: exiftool is not on PATH.
+        error.InvalidSystemCommand: it cannot read the file.
+    """
+    path = _existing(fname)
+    result = run([_program(exiftool), "-j", path], TIME_LIMIT)
+    try:
+        return json.loads(result.stdout)[0]
+    except (ValueError, IndexError):
+        raise error.InvalidSystemCommand(f"{path}: exiftool cannot read it: {result.stderr.strip()}") from None
+
+
+def read_pgm(fname, byteorder=">", remove_after=False):
+    """Return the pixels of a 16-bit PGM, flipped so that the first row is the lowest.
+
+    Args:
+        fname: path of a binary PGM (P5).
+        byteorder: of the values, ">" as the format says.
+        remove_after: remove the file when it is read.
+
+    Returns:
+        numpy.ndarray: uint16, shape (height, width).
+
+    Raises:
+        FileNotFoundError: no such file.
+        error.IllegalValue: not a 16-bit PGM, or truncated.
+    """
+    path = _existing(fname)
+    data = _parse_pgm(path.read_bytes(), path, byteorder)
+    if remove_after:
+        path.unlink()
+    return data
+
+
+def _parse_pgm(content, path, byteorder=">"):
+    stream = BytesIO(content)
+    words = []
+    while len(words) < 4:
+        line = stream.readline()
+        if not line:
+            break
+        words += line.split(b"#")[0].split()
+    try:
+        kind, (width, height, largest) = words[0], (int(word) for word in words[1:4])
+    except (ValueError, IndexError):
+        kind = width = height = largest = None
+    if kind != b"P5" or largest < 256:
+        raise error.IllegalValue(f"{path}: not a 16-bit binary PGM")
+    pixels = content[stream.tell() :]
+    if len(pixels) < width * height * 2:
+        raise error.IllegalValue(f"{path}: truncated: {len(pixels)} of {width * height * 2} bytes of pixels")
+    values = np.frombuffer(pixels, dtype=f"{byteorder}u2", count=width * height)
+    return np.flipud(values.reshape(height, width)).astype(np.uint16)
+
+
+def cr2_to_jpg(cr2_fname, jpg_fname=None, title="", overwrite=False, remove_cr2=False, **kwargs):
+    """Make a JPEG of a raw file: the preview that the camera put into it, else one developed by dcraw.
+
+    Args:
+        cr2_fname: path of a `.cr2` or `.dng`.
+        jpg_fname: where to; the same name with `.jpg` by default.
+        title: text that is written on the image.
+        overwrite: replace it if it exists.
+        remove_cr2: remove the raw file when the JPEG is complete.
+
+    Returns:
+        pathlib.Path: the JPEG.
+
+    Raises:
+        FileNotFoundError: no such file.
+        error.AlreadyExists: the JPEG exists and `overwrite` is off.
+        error.InvalidCommand: exiftool, or dcraw where it is needed, is not on PATH.
+        error.InvalidSystemCommand: the file is not a raw file, or damaged.
+    """
+    from PIL import Image
+
+    path = _existing(cr2_fname)
+    target = Path(jpg_fname) if jpg_fname else path.with_suffix(".jpg")
+    if target.exists() and not overwrite:
+        raise error.AlreadyExists(f"{target}: exists already; pass overwrite=True to replace it")
+    image = _preview(path)
+    if image is None:
+        command = [_program("dcraw"), "-c", "-q", "3", "-a", "-w", "-H", "5", "-b", "5", path]
+        developed = run(command, TIME_LIMIT, text=False, errors=None, encoding=None)
+        if developed.returncode or not developed.stdout.startswith(b"P6"):
+            complaint = developed.stderr.decode(errors="replace").strip() or "not a raw file that dcraw knows"
+            raise error.InvalidSystemCommand(f"{path}: {complaint}")
+        image = Image.open(BytesIO(developed.stdout))
+    if title:
+        _write_title(image, title)
+    with replacing(target) as draft:
+        image.convert("RGB").save(draft, format="JPEG", quality=90)
+    if remove_cr2:
+        path.unlink()
+    return target
+
+
+def _preview(path):
+    """The JPEG inside a raw file, or None."""
+    from PIL import Image
+
+    program = _program("exiftool")
+    for name in ("-PreviewImage", "-JpgFromRaw"):
+        found = run([program, "-b", name, path], TIME_LIMIT, text=False, errors=None, encoding=None).stdout
+        if found:
+            with suppress(OSError):
+                image = Image.open(BytesIO(found))
+                image.load()
+                return image
+    return None
+
+
+def _write_title(image, title):
+    from PIL import ImageDraw, ImageFont
+
+    size = max(12, image.height // 30)
+    try:
+        font = ImageFont.load_default(size)
+    except TypeError:  # Pillow before 10.1 has one size
+        font = ImageFont.load_default()
+    place = (image.width // 2, image.height - size)
+    style = {"fill": "white", "stroke_width": 1, "stroke_fill": "black"}
+    ImageDraw.Draw(image).text(place, title, anchor="ms", font=font, **style)

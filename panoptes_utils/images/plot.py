@@ -1,0 +1,110 @@
+"""Parts of figures."""
+
+from copy import copy
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
+from mpl_toolkits.axes_grid1 import make_axes_locatable
+
+
+def get_palette(cmap="inferno"):
+    """Return a colour map in which saturated pixels are white, empty ones black and masked ones green.
+
+    Args:
+        cmap: name of a matplotlib colour map.
+
+    Returns:
+        matplotlib.colors.Colormap
+
+    Raises:
+        KeyError: no such map.
+    """
+    palette = copy(mpl.colormaps[cmap])
+    palette.set_over("w", 1.0)
+    palette.set_under("k", 1.0)
+    palette.set_bad("g", 1.0)
+    return palette
+
+
+def add_colorbar(axes_image, size="5%", pad=0.05, orientation="vertical"):
+    """Add a colour bar beside an image that keeps the image's height.
+
+    Args:
+        axes_image: what `Axes.imshow` returned.
+        size: width, percent of the image's.
+        pad: inches between them.
+        orientation: "vertical" or "horizontal".
+
+    Returns:
+        matplotlib.colorbar.Colorbar
+    """
+    side = "right" if orientation == "vertical" else "bottom"
+    box = make_axes_locatable(axes_image.axes).append_axes(side, size=size, pad=pad)
+    return axes_image.axes.figure.colorbar(axes_image, cax=box, orientation=orientation)
+
+
+def add_pixel_grid(
+    ax1, grid_height, grid_width, show_axis_labels=True, show_superpixel=False, major_alpha=0.5, minor_alpha=0.25
+):
+    """Draw lines between the pixels of an image, stronger ones between Bayer superpixels.
+
+    Args:
+        ax1: matplotlib Axes with the image.
+        grid_height, grid_width: pixels.
+        show_axis_labels: leave the numbers on the axes.
+        show_superpixel: draw the stronger lines.
+        major_alpha, minor_alpha: opacity of the two kinds of line.
+    """
+    ax1.set_xlim(-0.5, grid_width - 0.5)
+    ax1.set_ylim(-0.5, grid_height - 0.5)
+    # Pixel n spans n-0.5 to n+0.5: the lines are half a pixel off the numbers.
+    for axis in (ax1.xaxis, ax1.yaxis):
+        if show_superpixel:
+            axis.set_major_locator(_HalfPixel(2))
+        axis.set_minor_locator(_HalfPixel(1))
+    if show_superpixel:
+        ax1.grid(True, which="major", color="r", linestyle="-", lw=2, alpha=major_alpha)
+    ax1.grid(True, which="minor", color="r", linestyle="-", lw=1, alpha=minor_alpha)
+    if not show_axis_labels:
+        ax1.set_xticklabels([])
+        ax1.set_yticklabels([])
+
+
+class _HalfPixel(MultipleLocator):
+    """Every `base` pixels, at their lower edge."""
+
+    def tick_values(self, vmin, vmax):
+        return super().tick_values(vmin + 0.5, vmax + 0.5) - 0.5
+
+
+def show_stamps(stamps, titles=None, cmap="inferno", columns=4):
+    """Return a figure of small images side by side, all on one scale.
+
+    Args:
+        stamps: list of numpy.ndarray, shape (height, width).
+        titles: list of str.
+        cmap: name of a colour map.
+        columns: images in a row.
+
+    Returns:
+        matplotlib.figure.Figure
+
+    Raises:
+        ValueError: no stamps.
+    """
+    if not len(stamps):
+        raise ValueError("stamps is empty")
+    low = min(float(stamp.min()) for stamp in stamps)
+    high = max(float(stamp.max()) for stamp in stamps)
+    columns = min(columns, len(stamps))
+    rows = -(-len(stamps) // columns)
+    figure = Figure(figsize=(3 * columns, 3 * rows))
+    for number, stamp in enumerate(stamps):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        shown = axes.imshow(stamp, origin="lower", cmap=get_palette(cmap), vmin=low, vmax=high)
+        if titles:
+            axes.set_title(titles[number])
+        if number % columns == columns - 1 or number == len(stamps) - 1:
+            add_colorbar(shown)
+    return figure

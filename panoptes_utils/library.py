@@ -1,0 +1,61 @@
+"""Loading of Python modules and C libraries by name, as drivers of cameras and mounts are."""
+
+import ctypes
+import ctypes.util
+from importlib import import_module
+
+from loguru import logger
+
+from panoptes_utils import error
+
+
+def load_module(module_name):
+    """Return a module, or a class or function in one, by its dotted name.
+
+    Args:
+        module_name: such as `panoptes_utils.time` or `panoptes_utils.horizon.Horizon`.
+
+    Raises:
+        error.NotFound: no such module or name, or it fails to load; the reason is told.
+
+    Example:
+        >>> load_module("panoptes_utils.horizon.Horizon").__name__
+        'Horizon'
+        >>> load_module("panoptes_utils.telescope_of_gold")
+        Traceback (most recent call last):
+        panoptes_utils.error.NotFound: ...
+    """
+    try:
+        return import_module(module_name)
+    except ImportError as why:
+        module, _, name = module_name.rpartition(".")
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError):
+            raise error.NotFound(f"{module_name}: cannot be loaded: {why}") from why
+
+
+def load_c_library(name, path=None, mode=ctypes.DEFAULT_MODE, **kwargs):
+    """Return a C library.
+
+    Args:
+        name: without `lib` and suffix, as for the linker.
+        path: of the library; searched for by name if not given.
+        mode: for `ctypes.CDLL`.
+
+    Returns:
+        ctypes.CDLL
+
+    Raises:
+        error.NotFound: no library of that name on this system.
+        OSError: `path` cannot be loaded.
+
+    Example:
+        >>> load_c_library("c").abs(-5)
+        5
+    """
+    path = path or ctypes.util.find_library(name)
+    if not path:
+        raise error.NotFound(f"{name}: no such C library on this system; install it or pass its path")
+    logger.debug("Loading C library {} from {}", name, path)
+    return ctypes.CDLL(str(path), mode=mode)

@@ -1,0 +1,1 @@
+"""Serial devices that report by themselves."""

@@ -1,0 +1,177 @@
+"""Tables of the point sources in an image."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from astropy.io import ascii as ascii_table
+from astropy.io import fits
+
+from panoptes_utils import error
+from panoptes_utils.images.fits.io import getwcs, is_packed, readable_image
+from panoptes_utils.process import find_program, run
+from panoptes_utils.sources.match import get_catalog_match
+
+HERE = Path(__file__).parent
+# Seconds that SExtractor may take.
+TIME_LIMIT = 60
+# Pixels along the edges where sources are cut off.
+EDGE = 10
+# Names of our columns, in the order of panoptes.param.
+COLUMNS = [
+    *("ra", "dec", "x_int", "y_int", "x", "y", "ellipticity", "theta"),
+    *("flux_best", "fluxerr_best", "flux_max", "flux_growth", "mag_best", "magerr_best"),
+    *("fwhm_image", "background", "flags"),
+]
+# Narrower than the optics can make a star: hot pixels and cosmic rays. Pixels, full width at half maximum.
+MIN_FWHM = 1.4
+# More drawn out than any star that is not trailed: pieces of satellite trails.
+MAX_ELLIPTICITY = 0.6
+
+
+def lookup_point_sources(
+    fits_file,
+    catalog_match=False,
+    method="sextractor",
+    force_new=False,
+    wcs=None,
+    min_fwhm=MIN_FWHM,
+    edge=EDGE,
+    **kwargs,
+):
+    """Return the point sources in an image.
+
+    Args:
+        fits_file: path, `.fits` or `.fits.fz`.
+        catalog_match: add the Tycho-2 star that each source is and leave out those that are none; needs a solution.
+        method: "sextractor"; or "sep" or "photutils", which need no program.
+        force_new: accepted for older callers; the image is always looked at anew.
+        wcs: astropy WCS to use instead of the file's.
+        min_fwhm: narrower sources are left out, pixels.
+        edge: pixels at the border where sources are left out.
+        kwargs: for `get_catalog_match`.
+
+    Returns:
+        pandas.DataFrame: brightest first. Columns begin with the method, as `sextractor_ra`, `sextractor_dec`
+        (degrees, NaN without a solution), `_x`, `_y` (pixels, origin 1 as in FITS), `_x_int`, `_y_int`, `_ellipticity`,
+        `_theta` (degrees), `_flux_best`, `_fluxerr_best`, `_flux_max`, `_flux_growth`, `_mag_best`, `_magerr_best`,
+        `_fwhm_image`, `_background`, `_flags`. With a match also `catalog_ra`, `catalog_dec`, `catalog_vmag`,
+        `catalog_sep_arcsec`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        error.IllegalValue: it is not a readable image, or there is no such method.
+        error.InvalidSystemCommand: SExtractor is not on PATH or failed.
+        error.SolveError: a match is asked for and the image is not solved.
+    """
+    if method not in _METHODS:
+        raise error.IllegalValue(f"method={method!r} is not one of {', '.join(_METHODS)}")
+    path = Path(fits_file)
+    _, data = readable_image(path)
+    if data.ndim != 2:
+        raise error.IllegalValue(f"{path}: not an image of two dimensions: {data.shape}")
+    wcs = wcs if wcs is not None else getwcs(path)
+    if catalog_match and not wcs.is_celestial:
+        raise error.SolveError(f"{path}: has no astrometric solution to match sources with; solve it first")
+    sources = _METHODS[method](path, data)
+    height, width = data.shape
+    kept = sources["fwhm_image"].between(min_fwhm, np.inf) & (sources["ellipticity"] <= MAX_ELLIPTICITY)
+    kept &= sources["x"].between(edge + 1, width - edge) & sources["y"].between(edge + 1, height - edge)
+    sources = sources[kept].sort_values("flux_best", ascending=False).reset_index(drop=True)
+    sources["ra"], sources["dec"] = np.nan, np.nan
+    if wcs.is_celestial and len(sources):
+        # Not SExtractor's own coordinates: it does not know the distortion that astrometry.net fits.
+        sky = wcs.pixel_to_world(sources["x"] - 1, sources["y"] - 1).icrs
+        sources["ra"], sources["dec"] = sky.ra.deg, sky.dec.deg
+    sources = sources[COLUMNS].add_prefix(f"{method}_")
+    return get_catalog_match(sources, wcs=wcs, **kwargs) if catalog_match else sources
+
+
+def _by_sextractor(path, data):
+    """Sources by SExtractor (Bertin & Arnouts 1996, A&AS 117, 393)."""
+    program = find_program("source-extractor", "sextractor", "sex", variable="SEXTRACTOR")
+    with tempfile.TemporaryDirectory(prefix="panoptes-sources-") as folder:
+        image = Path(folder) / "image.fits"
+        if is_packed(path):
+            fits.PrimaryHDU(data).writeto(image)
+        else:
+            image.symlink_to(path.resolve())
+        catalogue = Path(folder) / "sources.cat"
+        command = [program, image, "-c", HERE / "panoptes.sex", "-CATALOG_NAME", catalogue]
+        command += ["-PARAMETERS_NAME", HERE / "panoptes.param", "-FILTER_NAME", HERE / "panoptes.conv"]
+        run(command, TIME_LIMIT, check=True, cwd=folder)
+        if not catalogue.exists():
+            raise error.InvalidSystemCommand(f"{path}: SExtractor wrote no catalogue")
+        table = ascii_table.read(catalogue, format="sextractor").to_pandas()
+    table.columns = COLUMNS
+    return table
+
+
+def _by_sep(path, data):
+    """Sources by SEP, in this process."""
+    from panoptes_utils.images.fits.detect import detect_sources
+
+    found = detect_sources(path, data=data, extract_params={"thresh": 3.0, "deblend_cont": 0.001}).to_pandas()
+    flux = found["flux"].clip(lower=1e-9)
+    return pd.DataFrame(
+        {
+            "x_int": found["xpeak"] + 1,
+            "y_int": found["ypeak"] + 1,
+            "x": found["x"] + 1,
+            "y": found["y"] + 1,
+            "ellipticity": 1 - found["b"] / found["a"],
+            "theta": np.degrees(found["theta"]),
+            "flux_best": found["flux"],
+            "fluxerr_best": np.sqrt(flux),
+            "flux_max": found["peak"],
+            "flux_growth": found["cflux"],
+            "mag_best": 25 - 2.5 * np.log10(flux),
+            "magerr_best": 1.0857 / np.sqrt(flux),
+            "fwhm_image": 2.3548 * np.sqrt((found["a"] ** 2 + found["b"] ** 2) / 2),
+            "background": np.nan,
+            "flags": found["flag"],
+        }
+    )
+
+
+def _by_photutils(path, data):
+    """Sources by photutils' segmentation."""
+    from astropy.convolution import convolve
+    from photutils.background import Background2D, MedianBackground
+    from photutils.segmentation import SourceCatalog, SourceFinder, make_2dgaussian_kernel
+
+    data = data.astype(float)
+    background = Background2D(data, 64, filter_size=3, bkg_estimator=MedianBackground(), mask=~np.isfinite(data))
+    clean = np.nan_to_num(data - background.background)
+    smooth = convolve(clean, make_2dgaussian_kernel(2.0, size=3))
+    noise = background.background_rms_median
+    segments = SourceFinder(5, progress_bar=False)(smooth, 1.5 * noise)
+    if segments is None:
+        return pd.DataFrame({name: pd.Series(dtype=float) for name in COLUMNS})
+    found = SourceCatalog(clean, segments, convolved_data=smooth, background=background.background)
+    flux = np.clip(found.segment_flux, 1e-9, None)
+    error_of_flux = np.sqrt(flux + np.asarray(found.area.value) * noise**2)
+    peak = np.array([(index[1], index[0]) for index in found.maxval_index])
+    return pd.DataFrame(
+        {
+            "x_int": peak[:, 0] + 1,
+            "y_int": peak[:, 1] + 1,
+            "x": found.xcentroid + 1,
+            "y": found.ycentroid + 1,
+            "ellipticity": np.asarray(found.ellipticity),
+            "theta": found.orientation.value,
+            "flux_best": found.segment_flux,
+            "fluxerr_best": error_of_flux,
+            "flux_max": found.max_value,
+            "flux_growth": found.kron_flux,
+            "mag_best": 25 - 2.5 * np.log10(flux),
+            "magerr_best": 1.0857 * error_of_flux / flux,
+            "fwhm_image": found.fwhm.value,
+            "background": found.background_mean,
+            "flags": 0,
+        }
+    )
+
+
+_METHODS = {"sextractor": _by_sextractor, "sep": _by_sep, "photutils": _by_photutils}
