@@ -3,50 +3,40 @@
 import json
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
 
 import click
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 import panoptes_utils
 from panoptes_utils import error
 
-# Commands of other modules, imported only when one of them is asked for, so that a damaged or slow one harms
-# no other.
-_MOUNTED = {
-    "config": ("panoptes_utils.config.cli", "The configuration server and its keys"),
-    "hub": ("panoptes_utils.messaging.cli", "The messaging hub"),
+# Commands of other modules, imported only when one of them is asked for, so that a damaged or slow one harms no other.
+_SERVICES = {
+    "config": ("panoptes_utils.config.cli", "The configuration server and its keys (as panoptes-config-server)."),
+    "hub": ("panoptes_utils.messaging.cli", "The messaging hub (as panoptes-messaging-hub)."),
 }
 
 
-class _Mounted(click.Group):
-    """A group whose commands live in another module."""
+def _service(name, module, help_text):
+    """A command that hands its arguments to a service's own command line."""
 
-    def __init__(self, name, module, help_text):
-        super().__init__(name=name, help=help_text)
-        self.module = module
-
-    def _target(self):
+    @click.command(name, help=help_text, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    @click.pass_context
+    def command(ctx, arguments):
         try:
-            module = import_module(self.module)
+            service = import_module(module)
         except ImportError as why:
-            raise click.ClickException(f"{self.name}: {self.module} cannot be loaded: {why}") from why
-        for name in ("cli", "main"):
-            if isinstance(getattr(module, name, None), click.Command):
-                return getattr(module, name)
-        raise click.ClickException(f"{self.name}: {self.module} has no commands")
+            raise click.ClickException(f"{name}: {module} cannot be loaded: {why}") from why
+        ctx.exit(service.main(list(arguments)) or 0)
 
-    def make_context(self, info_name, args, parent=None, **extra):
-        return self._target().make_context(info_name, args, parent=parent, **extra)
-
-    def invoke(self, ctx):
-        return ctx.command.invoke(ctx)
-
-    def shell_complete(self, ctx, incomplete):
-        return self._target().shell_complete(ctx, incomplete)
+    return command
 
 
 class _Commands(click.Group):
@@ -75,8 +65,8 @@ def main(verbose):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-for _name, (_module, _help) in _MOUNTED.items():
-    main.add_command(_Mounted(_name, _module, _help))
+for _name, (_module, _help) in _SERVICES.items():
+    main.add_command(_service(_name, _module, _help))
 
 
 def _print(values, as_json, title=None):
@@ -140,21 +130,164 @@ def solve(file, timeout, ra, dec, radius, pixel_scale, force, replace, as_json):
         )["solved_fits_file"]
         seconds = monotonic() - began
         info = fits.get_wcsinfo(solved)
-    _print(
-        {
-            "ra_deg": info["ra_center"].value,
-            "dec_deg": info["dec_center"].value,
-            "pixscale_arcsec": info["pixscale"].value,
-            "orientation_deg": info["orientation_center"].value,
-            "parity": info["parity"],
-            "fieldw_deg": info["fieldw"].to_value("deg"),
-            "fieldh_deg": info["fieldh"].to_value("deg"),
-            "seconds": round(seconds, 3),
-            "file": str(solved),
-        },
-        as_json,
-        title=str(file),
+    _print({**_solution(info), "seconds": round(seconds, 3), "file": str(solved)}, as_json, title=str(file))
+
+
+def _solution(info):
+    """What wcsinfo says, as plain numbers."""
+    return {
+        "ra_deg": info["ra_center"].value,
+        "dec_deg": info["dec_center"].value,
+        "pixscale_arcsec": info["pixscale"].value,
+        "orientation_deg": info["orientation_center"].value,
+        "parity": info["parity"],
+        "fieldw_deg": info["fieldw"].to_value("deg"),
+        "fieldh_deg": info["fieldh"].to_value("deg"),
+    }
+
+
+@image.command()
+@click.argument("file", type=_existing)
+@_json
+def info(file, as_json):
+    """Tell what FILE is: size, exposure, position of the mount, solution."""
+    from panoptes_utils.images import fits
+
+    header, data = fits.readable_image(file)
+    wanted = ("FIELD", "DATE-OBS", "EXPTIME", "ISO", "FILTER", "CAMTEMP", "RA-MNT", "DEC-MNT", "OBSERVER", "INSTRUME")
+    values = {"file": str(file), "width": data.shape[-1], "height": data.shape[-2], "type": str(data.dtype)}
+    values.update({key: header[key] for key in wanted if key in header})
+    with suppress(error.SolveError, error.InvalidCommand):
+        values.update(_solution(fits.get_wcsinfo(file)))
+    _print(values, as_json)
+
+
+@image.command()
+@click.argument("files", type=_existing, nargs=-1, required=True)
+@click.option("--to", type=click.Choice(["fits", "jpg", "pgm", "fz"]), required=True, help="What to make.")
+@click.option("--overwrite", is_flag=True, help="Replace what exists.")
+def convert(files, to, overwrite):
+    """Convert raw files (.cr2, .dng) to fits, jpg or pgm, and FITS images to jpg, fz (compressed) or back to fits.
+
+    The new file stands beside the old one. fz, and fits from .fz, take the place of the old one.
+    """
+    for file in track(files, description="Converting", console=Console(stderr=True), disable=len(files) == 1):
+        click.echo(_convert(file, to, overwrite))
+
+
+def _convert(file, to, overwrite):
+    from panoptes_utils.images import cr2, fits, make_pretty_image
+
+    kind = file.suffix.lower()
+    raw = kind in (".cr2", ".dng")
+    if raw and to == "fits":
+        return cr2.cr2_to_fits(file, overwrite=overwrite)
+    if raw and to == "pgm":
+        return cr2.cr2_to_pgm(file, overwrite=overwrite)
+    if raw and to == "jpg":
+        return cr2.cr2_to_jpg(file, overwrite=overwrite)
+    if kind in (".fits", ".fz") and to == "jpg":
+        return make_pretty_image(file)
+    if kind == ".fits" and to == "fz":
+        return fits.fpack(file, overwrite=overwrite)
+    if kind == ".fz" and to == "fits":
+        return fits.funpack(file, overwrite=overwrite)
+    raise click.UsageError(f"{file}: {kind or 'this kind of file'} cannot be made into {to}")
+
+
+@image.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--to", type=click.Choice(["fits", "jpg", "pgm"]), default="jpg", help="What to make; jpg by default.")
+@click.option("--solve", "also_solve", is_flag=True, help="Solve the FITS images too.")
+@click.option("--interval", default=2.0, show_default=True, help="Seconds between two looks.")
+@click.option("--limit", type=int, help="End after so many images.")
+def watch(folder, to, also_solve, interval, limit):
+    """Convert each image that appears in FOLDER or below, until interrupted.
+
+    An image is taken when its size has not changed between two looks.
+    """
+    from time import sleep
+
+    kinds = {".cr2", ".dng", ".fits"} if to == "jpg" else {".cr2", ".dng"}
+    sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.suffix.lower() in kinds}
+    finished, done = set(sizes), 0
+    with Console(stderr=True).status(f"Watching {folder}"):
+        while limit is None or done < limit:
+            for path in sorted(folder.rglob("*")):
+                if path.suffix.lower() not in kinds or path.name.startswith(".") or path in finished:
+                    continue
+                size = path.stat().st_size
+                if size == 0 or sizes.get(path) != size:
+                    sizes[path] = size
+                    continue
+                finished.add(path)
+                done += 1
+                try:
+                    made = Path(_convert(path, to, overwrite=True))
+                    finished.add(made)
+                    if also_solve and path.suffix.lower() == ".fits":
+                        from panoptes_utils.images import fits
+
+                        fits.get_solve_field(path)
+                    click.echo(made)
+                except (error.PanError, OSError) as why:  # one bad image must not end the night
+                    click.echo(f"{path}: {getattr(why, 'msg', None) or why}", err=True)
+            sleep(interval)
+
+
+@main.command()
+@click.argument("file", type=_existing)
+@click.option("--method", type=click.Choice(["sextractor", "sep", "photutils"]), default="sextractor", help="With what.")
+@click.option("--match", is_flag=True, help="Only sources that are Tycho-2 stars, with their magnitudes.")
+@click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
+@_json
+def sources(file, method, match, csv_file, as_json):
+    """Find the point sources in FILE."""
+    from panoptes_utils.files import replacing
+    from panoptes_utils.sources import lookup_point_sources
+
+    table = lookup_point_sources(file, method=method, catalog_match=match)
+    if csv_file:
+        with replacing(csv_file) as draft:
+            table.to_csv(draft, index=False)
+    if as_json:
+        click.echo(table.to_json(orient="records"))
+        return
+    shown = ["x", "y", "ra", "dec", "flux_best", "fwhm_image"]
+    out = Table(*shown, *(["V_T", "arcsec off"] if match else []), title=f"{file}: {len(table)} sources, the brightest:")
+    names = [f"{method}_{name}" for name in shown] + (["catalog_vmag", "catalog_sep_arcsec"] if match else [])
+    for row in table[names].head(10).itertuples(index=False):
+        out.add_row(*(f"{value:.3f}" for value in row))
+    Console().print(out)
+
+
+@main.group()
+def data():
+    """Files that a unit needs from the network once."""
+
+
+@data.command()
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Default: $PANDIR/astrometry/data.")
+@click.option("--wide-field/--no-wide-field", default=True, help="Tycho-2 index files, for camera lenses.")
+@click.option("--narrow-field/--no-narrow-field", default=False, help="2MASS index files, for telescopes.")
+@click.option("--keep-going/--no-keep-going", default=True, help="Go on after a failure.")
+@click.option("--earth-orientation/--no-earth-orientation", default=True, help="The table of the Earth's orientation.")
+@click.option("--index-url", help="Address to fetch index files from.")
+def download(folder, wide_field, narrow_field, keep_going, earth_orientation, index_url):
+    """Fetch index files for solving, and the Earth's orientation; again: resume what broke off."""
+    from panoptes_utils.data import INDEX_URL, Downloader
+
+    downloader = Downloader(
+        data_folder=folder,
+        wide_field=wide_field,
+        narrow_field=narrow_field,
+        keep_going=keep_going,
+        verbose=True,
+        earth_orientation=earth_orientation,
+        index_url=index_url or INDEX_URL,
     )
+    if not downloader.download_all_files():
+        raise click.ClickException("not everything could be fetched; see above, and run again to resume")
 
 
 if __name__ == "__main__":
