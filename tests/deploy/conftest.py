@@ -1,0 +1,139 @@
+"""Drives the real playbooks through ansible-runner against unit containers of the lab and reads their events."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+SHARED = TOP / "molecule" / "shared"
+
+ansible_runner = pytest.importorskip("ansible_runner")
+
+
+@pytest.fixture(scope="session")
+def lab() -> dict:
+    """What `make lab` wrote down; without a lab, these tests are skipped."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "panoptes-lab"
+    path = Path(os.environ.get("PANOPTES_LAB_CACHE") or default) / "lab.json"
+    if not path.is_file():
+        pytest.skip("there is no lab on this machine: make lab")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass
+class Result:
+    """What one run of a playbook did, from its events."""
+
+    code: int
+    output: str
+    changed: int
+    failures: list[str] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
+
+    @property
+    def message(self) -> str:
+        """The one failure message of a run that was refused."""
+        assert len(self.failures) == 1, f"expected one message, got {self.failures}\n{self.output}"
+        return self.failures[0]
+
+
+class Unit:
+    """A unit container and the playbooks run against it."""
+
+    def __init__(self, name: str, lab: dict, scratch: Path) -> None:
+        self.name = name
+        self.lab = lab
+        self.scratch = scratch
+        self._hosts = scratch / "hosts.yml"
+        self._hosts.write_text(
+            json.dumps({"units": {"hosts": {name: {"ansible_connection": "community.docker.docker"}}}})
+        )
+
+    def docker(self, *arguments: str) -> str:
+        command = [self.lab["docker_cli"], "--host", self.lab["docker_host"], *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def run(self, *command: str) -> str:
+        """Runs a command on the unit and returns what it prints."""
+        return self.docker("exec", self.name, *command)
+
+    def shell(self, script: str) -> str:
+        return self.run("sh", "-c", script)
+
+    def play(self, playbook: str, stop: Callable[[dict], bool] | None = None, check: bool = False, **settings) -> Result:
+        """Runs a playbook with settings as extra variables.
+
+        Args:
+            stop: called with each event; the run is interrupted when it returns True.
+        """
+        interrupted = []
+
+        def on_event(event: dict) -> bool:
+            if stop and stop(event):
+                interrupted.append(event)
+            return True
+
+        path = Path(playbook) if Path(playbook).is_absolute() else TOP / "playbooks" / playbook
+        environment = {
+            "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "DOCKER_HOST": self.lab["docker_host"],
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        done = ansible_runner.run(
+            private_data_dir=tempfile.mkdtemp(dir=self.scratch),
+            project_dir=str(TOP),
+            playbook=str(path),
+            inventory=[str(SHARED / "inventory"), str(self._hosts)],
+            cmdline="--check --diff" if check else None,
+            extravars=settings,
+            envvars=environment,
+            event_handler=on_event,
+            cancel_callback=lambda: bool(interrupted),
+            quiet=True,
+        )
+        events = list(done.events)
+        details = [(event["event"], event.get("event_data", {})) for event in events]
+        stats = done.stats or {}
+        return Result(
+            code=done.rc,
+            output="\n".join(event.get("stdout", "") for event in events),
+            changed=sum((stats.get("changed") or {}).values()),
+            failures=[
+                str(data["res"].get("msg", data["res"]))
+                for kind, data in details
+                if kind == "runner_on_failed" and not data.get("ignore_errors")
+            ],
+            roles=[data["role"] for kind, data in details if kind == "playbook_on_task_start" and data.get("role")],
+        )
+
+
+@pytest.fixture(scope="session")
+def make_unit(lab, tmp_path_factory):
+    """Starts unit containers (as the Molecule scenarios do) and removes them at the end."""
+    made = []
+
+    def create(purpose: str, systemd: bool = True) -> Unit:
+        unit = Unit(f"panoptes-deploy-{purpose}-{os.getpid()}", lab, tmp_path_factory.mktemp(purpose))
+        made.append(unit)
+        if not systemd:
+            unit.docker("run", "--detach", "--name", unit.name, "--network", lab["network"], lab["unit_image"], "sleep", "900")
+            return unit
+        result = unit.play(str(SHARED / "create.yml"), unit_names=[unit.name])
+        assert result.code == 0, result.output
+        return unit
+
+    yield create
+    for unit in made:
+        unit.play(str(SHARED / "destroy.yml"), unit_names=[unit.name])
