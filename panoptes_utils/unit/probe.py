@@ -112,6 +112,11 @@ class Probe:
         rows = [line.split() for line in text.splitlines()]
         return {row[1].split(":")[0]: row[2] for row in rows if len(row) == 3 and row[0] == "installed"}
 
+    def packages_interrupted(self) -> bool:
+        """True where dpkg was cut off in the middle: apt then refuses everything. Source: dpkg's dbmodify.c."""
+        updates = self.root / "var/lib/dpkg/updates"
+        return updates.is_dir() and any(path.name.isdigit() for path in updates.iterdir())
+
     def package_lists_age(self) -> float:
         """Seconds since apt's lists were fetched; 10 years where there are none (as in most container images)."""
         lists = [path.stat().st_mtime for path in Path("/var/lib/apt/lists").glob("*_Packages*")]

@@ -71,7 +71,9 @@ class Unit:
     def shell(self, script: str) -> str:
         return self.run("sh", "-c", script)
 
-    def play(self, playbook: str, stop: Callable[[dict], bool] | None = None, check: bool = False, **settings) -> Result:
+    def play(
+        self, playbook: str, stop: Callable[[dict], bool] | None = None, check: bool = False, **settings
+    ) -> Result:
         """Runs a playbook with settings as extra variables.
 
         Args:
@@ -128,7 +130,9 @@ def make_unit(lab, tmp_path_factory):
         unit = Unit(f"panoptes-deploy-{purpose}-{os.getpid()}", lab, tmp_path_factory.mktemp(purpose))
         made.append(unit)
         if not systemd:
-            unit.docker("run", "--detach", "--name", unit.name, "--network", lab["network"], lab["unit_image"], "sleep", "900")
+            unit.docker(
+                "run", "--detach", "--name", unit.name, "--network", lab["network"], lab["unit_image"], "sleep", "900"
+            )
             return unit
         result = unit.play(str(SHARED / "create.yml"), unit_names=[unit.name])
         assert result.code == 0, result.output

@@ -180,7 +180,10 @@ def test_no_manifest_for_the_platform(lab, refused, foreign_release):
     ("settings", "line"),
     [
         ({"docker_sorce": "distro"}, "No role reads a setting named docker_sorce: did you mean docker_source?"),
-        ({"panoptes_regsitry": "x"}, "No role reads a setting named panoptes_regsitry: did you mean panoptes_registry?"),
+        (
+            {"panoptes_regsitry": "x"},
+            "No role reads a setting named panoptes_regsitry: did you mean panoptes_registry?",
+        ),
         ({"panotpes_public": True}, "No role reads a setting named panotpes_public: did you mean panoptes_public?"),
         ({"docker_source": "apt"}, "docker_source is 'apt': write one of auto, distro, docker_ce."),
         ({"panoptes_public": "maybe"}, "panoptes_public is 'maybe': it must be bool; see roles/preflight/README.md."),

@@ -116,6 +116,7 @@ def main() -> None:
         "users": probe.users(wanted["users"]),
         "groups": probe.groups(wanted["groups"]),
         "ports": probe.listeners(wanted["ports"]),
+        "packages_interrupted": probe.packages_interrupted(),
         "package_lists_age": probe.package_lists_age(),
         "engine": probe.engine(),
         "containers": probe.containers(),
