@@ -16,6 +16,7 @@ import small_images
 from console import LabError, as_root, out, run, step
 from rich.markup import escape
 from rich.table import Table
+from vm import vm
 
 import docker
 
@@ -182,6 +183,8 @@ def test_image(pytest_arguments) -> None:
         )
     )
 
+
+main.add_command(vm)
 
 if __name__ == "__main__":
     try:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from console import LabError, as_root, run, step
+from console import LabError, as_root, out, run, step
 from settings import DEBIAN, DOCKER_HOST, LABEL, NETWORK, PLATFORMS, SUITE, State, cache
 
 import docker
@@ -54,8 +54,9 @@ def _pull(api: docker.DockerClient, cli: str, flavour: str) -> bool:
 
 
 def _make(cli: str, state: State, flavour: str) -> None:
-    tools = ["mmdebstrap"]
-    if not shutil.which("mmdebstrap"):
+    # arch-test tells mmdebstrap that the emulator of another architecture works.
+    tools = [tool for tool in ("mmdebstrap", "arch-test") if not shutil.which(tool)]
+    if tools:
         run(
             as_root(
                 [
@@ -75,21 +76,17 @@ def _make(cli: str, state: State, flavour: str) -> None:
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         tar = Path(folder) / "rootfs.tar"
         options = [f"--dpkgopt={line}" for line in (*_SLIM, "force-unsafe-io")]
-        run(
-            as_root(
-                [
-                    "mmdebstrap",
-                    "--variant=minbase",
-                    f"--architectures={DEBIAN[flavour]}",
-                    *options,
-                    '--aptopt=Acquire::Languages "none"',
-                    SUITE,
-                    tar,
-                    *sources(),
-                ]
-            ),
-            cache() / "logs" / f"rootfs-{flavour}.log",
-        )
+        debootstrap = ["mmdebstrap", "--variant=minbase", f"--architectures={DEBIAN[flavour]}", *options]
+        debootstrap += ['--aptopt=Acquire::Languages "none"', SUITE, tar]
+        log = cache() / "logs" / f"rootfs-{flavour}.log"
+        try:
+            run(as_root([*debootstrap, *sources()]), log)
+        except LabError as error:
+            # Mirrors carry the updates of less common architectures late: the release itself will do.
+            if "Failed to fetch" not in str(error):
+                raise
+            out.print(f"  the mirror's updates for {DEBIAN[flavour]} are incomplete: going on without them")
+            run(as_root([*debootstrap, sources()[0]]), log)
         (Path(folder) / "Dockerfile").write_text(
             f'FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}={NETWORK}\nCMD ["bash"]\n', encoding="utf-8"
         )

@@ -4,9 +4,10 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-import docker
 from console import run, step
-from settings import DOCKER_HOST, LABEL, PLATFORMS, cache
+from settings import DOCKER_HOST, LABEL, NETWORK, PLATFORMS, cache
+
+import docker
 
 from .boards import BENCH_ADDRESS, BENCH_MAC, WORLD_MAC, Board
 
@@ -20,7 +21,7 @@ FROM {{base}}
 RUN apt-get update -qq \\
  && {_APT} qemu-system-arm qemu-utils e2fsprogs libarchive13t64 > /dev/null \\
  && apt-get clean && rm -rf /var/lib/apt/lists/*
-LABEL {{label}}=1
+LABEL {{label}}={{lab}}
 """
 
 # What an SD card holds when it leaves the imager: Debian, ssh, a user who may sudo. No engine, nothing of ours.
@@ -45,7 +46,7 @@ RUN systemctl mask apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait
  && echo '{USER} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/010_pi-nopasswd \\
  && install -d -m 0700 -o {USER} -g {USER} /home/{USER}/.ssh \\
  && rm -f /etc/machine-id && touch /etc/machine-id
-LABEL {{label}}=1
+LABEL {{label}}={{lab}}
 """
 
 
@@ -62,8 +63,8 @@ def system(api: docker.DockerClient, cli: str, base: str, base_id: str, kind: Bo
 
 
 def _build(api: docker.DockerClient, cli: str, name: str, template: str, base: str, base_id: str, flavour: str) -> str:
-    text = template.format(base=base, label=LABEL)
-    tag = f"panoptes-lab/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
+    text = template.format(base=base, label=LABEL, lab=NETWORK)
+    tag = f"{NETWORK}/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
     try:
         api.images.get(tag)
     except docker.errors.ImageNotFound:

@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Optional
 
-import docker
 import engine
 from console import LabError, run
-from settings import DOCKER_HOST, LABEL, State
+from settings import DOCKER_HOST, LABEL, NETWORK, State
+
+import docker
 
 from . import disk, images
 from .boards import board, command
@@ -60,7 +61,7 @@ class Machine:
     @property
     def container(self) -> str:
         """Name of the container in which its QEMU runs."""
-        return f"panoptes-vm-{self.name}"
+        return f"{NETWORK}-vm-{self.name}"
 
     def write(self, flavour: str, tools: str) -> None:
         """The machine's own files beside its disk."""
@@ -91,7 +92,7 @@ class Machine:
         wanted = ["nice", "-n", "19", *wanted, *(["-incoming", f"file:{state}"] if state else [])]
         vm = str(disk.machines_folder())
         api.containers.run(
-            here["tools"], wanted, name=self.container, detach=True, network_mode="host", labels={LABEL: "1"},
+            here["tools"], wanted, name=self.container, detach=True, network_mode="host", labels={LABEL: NETWORK},
             user=f"{os.getuid()}:{os.getgid()}", cap_drop=["ALL"], security_opt=["no-new-privileges"], read_only=True,
             tmpfs={"/tmp": "", "/var/tmp": ""}, volumes={vm: {"bind": vm}})
         try:

@@ -6,12 +6,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import docker
 import emulation
 import engine
 import rootfs
 from console import LabError, step
 from settings import State, architecture, lock
+
+import docker
 
 from . import disk, images
 from .boards import Board, board, command
@@ -46,7 +47,7 @@ def saved(flavour: str) -> tuple:
         state = State()
         api = engine.up(state)
         cli = engine.build_cli(state)
-        emulation.up(state, flavour)
+        emulation.up(state, own, [flavour])
         bases = [rootfs.up(api, state, cli, each) for each in (own, flavour)]
     tools = images.tools(api, cli, rootfs.image_name(own), bases[0], own)
     system = images.system(api, cli, rootfs.image_name(flavour), bases[1], kind)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.unit.preflight import Requirements, ask_registry, platform_for, problems
 from ansible.module_utils.unit.probe import Probe
+from ansible.module_utils.unit.raspberry_pi import state as raspberry_pi
 
 DOCUMENTATION = r"""
 module: unit_probe
@@ -122,6 +123,7 @@ def main() -> None:
         "containers": probe.containers(),
         "images": probe.images(),
         "release": probe.release(),
+        "raspberry_pi": raspberry_pi(wanted["root"]),
         "compose_hashes": {},
         "problems": [],
     }
