@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule bench-provisioning clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -47,6 +47,12 @@ test-image: lab ## The module's tests inside the panoptes-utils image, the check
 
 molecule: lab ## The Molecule scenario of the main job
 	molecule test -s default
+
+test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts included (an hour; for the nightly run)
+	molecule test -s pi
+
+test-pi64: lab ## The same on a virtual ARM64 machine
+	molecule test -s pi64
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py

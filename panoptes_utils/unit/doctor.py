@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from . import proof
+from . import proof, raspberry_pi
 from .engine import Engine
 from .errors import UnitError
 from .observing import activity, in_window, solar_hour
@@ -75,6 +75,7 @@ def examine(settings: Settings) -> list:
     checks: list = [
         ("clock", _clock),
         ("settings", lambda _: f"follows {settings.source}"),
+        ("power", _power),
         ("engine", _engine),
         ("compose", _compose),
         ("disk", _disk),
@@ -100,6 +101,13 @@ def _clock(_: Settings) -> str:
     if time.time() < CLOCK_FLOOR:
         raise UnitError(f"the clock says {now}: timedatectl status")
     return now
+
+
+def _power(_: Settings) -> str:
+    problems = raspberry_pi.power_problems()
+    if problems:
+        raise UnitError("; ".join(problems))
+    return raspberry_pi.model() or "not a Raspberry Pi: nothing known"
 
 
 def _engine(settings: Settings) -> str:

@@ -46,7 +46,8 @@ def state(root: str = "/") -> dict:
     if not board:
         return {}
     place = Path(root)
-    path = next((place / name / "cmdline.txt" for name in BOOT_FOLDERS if (place / name / "cmdline.txt").exists()), None)
+    candidates = (place / folder / "cmdline.txt" for folder in BOOT_FOLDERS)
+    path = next((file for file in candidates if file.exists()), None)
     return {
         "model": board,
         "cmdline_path": str(path or ""),

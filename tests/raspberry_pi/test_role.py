@@ -1,5 +1,6 @@
 """Role raspberry_pi on a boot partition, a device tree and settings laid out under a directory of the test's own."""
 
+import json
 import os
 import re
 import shutil
@@ -45,10 +46,14 @@ def pi(tmp_path):
 def play(pi, *options):
     playbook = pi.parent / "play.yml"
     playbook.write_text(PLAYBOOK, encoding="utf-8")
-    settings = ["-e", f"preflight_simulated_root={pi}", "-e", f"raspberry_pi_root={pi}"]
-    done = subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", *settings, *options, str(playbook)], cwd=TOP, capture_output=True,
-        text=True, env={**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"})
+    settings = {
+        "preflight_simulated_root": str(pi),
+        "raspberry_pi_root": str(pi),
+        "ansible_python_interpreter": sys.executable,
+    }
+    command = ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(settings), *options, str(playbook)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env=environment)
     done.recap = {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", done.stdout.split("PLAY RECAP")[-1])}
     return done
 
@@ -73,7 +78,7 @@ def test_board_is_set_up_once_and_then_left_alone(pi):
     assert re.search(r"^tmpfs /tmp tmpfs mode=1777,nosuid,nodev,size=256m ", fstab, re.MULTILINE), fstab
     assert "PARTUUID=1-01 /boot/firmware vfat defaults 0 2" in fstab
     camera = pi / "etc/systemd/user/gvfs-gphoto2-volume-monitor.service"
-    assert os.readlink(camera) == "/dev/null"
+    assert str(camera.readlink()) == "/dev/null"
     # This kernel counts memory already: nothing to ask it for, nothing to restart.
     assert text(pi, "boot/firmware/cmdline.txt") == CMDLINE + "\n"
 

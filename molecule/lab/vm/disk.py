@@ -55,8 +55,9 @@ def make(cli: str, tools: str, system: str, folder: Path) -> None:
     try:
         for link, name in (("/vmlinuz", "kernel"), ("/initrd.img", "initrd")):
             run([*docker_cli, "cp", "--follow-link", f"{container}:{link}", folder / name])
-        program = [*docker_cli, "run", "--rm", "--interactive", "--user", f"{os.getuid()}:{os.getgid()}",
-                "--volume", f"{folder}:{folder}", "--workdir", str(folder), "--env", "LC_ALL=C.UTF-8", tools, "sh", "-ec", MAKE_DISK]
+        program = [*docker_cli, "run", "--rm", "--interactive", "--user", f"{os.getuid()}:{os.getgid()}"]
+        program += ["--volume", f"{folder}:{folder}", "--workdir", str(folder), "--env", "LC_ALL=C.UTF-8"]
+        program += [tools, "sh", "-ec", MAKE_DISK]
         with subprocess.Popen([*docker_cli, "export", container], stdout=subprocess.PIPE) as tree:
             made = subprocess.run(program, stdin=tree.stdout, capture_output=True, check=False)
         if made.returncode or tree.returncode:
