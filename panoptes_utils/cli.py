@@ -57,7 +57,7 @@ def main(verbose):
 
     Completion for your shell: eval "$(_PANOPTES_UTILS_COMPLETE=bash_source panoptes-utils)" (or zsh_source).
     """
-    from loguru import logger
+    from panoptes_utils.logging import logger
 
     logger.remove()
     logger.add(sys.stderr, level="DEBUG" if verbose else "WARNING", format="{level: <8} {message}")
@@ -197,7 +197,7 @@ def _convert(file, to, overwrite):
 
 @image.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--to", type=click.Choice(["fits", "jpg", "pgm"]), default="jpg", help="What to make; jpg by default.")
+@click.option("--to", type=click.Choice(["fits", "jpg", "pgm"]), default="jpg", help="What to make.")
 @click.option("--solve", "also_solve", is_flag=True, help="Solve the FITS images too.")
 @click.option("--interval", default=2.0, show_default=True, help="Seconds between two looks.")
 @click.option("--limit", type=int, help="End after so many images.")
@@ -237,7 +237,7 @@ def watch(folder, to, also_solve, interval, limit):
 
 @main.command()
 @click.argument("file", type=_existing)
-@click.option("--method", type=click.Choice(["sextractor", "sep", "photutils"]), default="sextractor", help="With what.")
+@click.option("--method", type=click.Choice(["sextractor", "sep", "photutils"]), default="sextractor", help="How.")
 @click.option("--match", is_flag=True, help="Only sources that are Tycho-2 stars, with their magnitudes.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
 @_json
@@ -254,7 +254,7 @@ def sources(file, method, match, csv_file, as_json):
         click.echo(table.to_json(orient="records"))
         return
     shown = ["x", "y", "ra", "dec", "flux_best", "fwhm_image"]
-    out = Table(*shown, *(["V_T", "arcsec off"] if match else []), title=f"{file}: {len(table)} sources, the brightest:")
+    out = Table(*shown, *(["V_T", "arcsec off"] if match else []), title=f"{file}: {len(table)} sources, brightest:")
     names = [f"{method}_{name}" for name in shown] + (["catalog_vmag", "catalog_sep_arcsec"] if match else [])
     for row in table[names].head(10).itertuples(index=False):
         out.add_row(*(f"{value:.3f}" for value in row))

@@ -4,18 +4,17 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from loguru import logger
-
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 
 # Tycho-2 (wide fields) and 2MASS (narrow fields) index files of astrometry.net.
 INDEX_URL = "http://data.astrometry.net"
 WIDE_FIELD = [f"4100/index-{number}.fits" for number in range(4110, 4119)]
 NARROW_FIELD = [f"4200/index-{number}.fits" for number in range(4210, 4219)]
-# Seconds without a byte, and how often a broken transfer is taken up again.
+# Seconds without a byte, how often a broken transfer is taken up again, and bytes that a break can cost.
 PATIENCE = 30
 TRIES = 5
-CHUNK = 1 << 16
+CHUNK = 1 << 13
 
 
 class Downloader:

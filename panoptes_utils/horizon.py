@@ -44,6 +44,8 @@ class Obstruction:
                 step = 360
             else:
                 step = (after - before) % 360
+                if after < before and step > 180:  # less than half a turn back, not more than half a turn on
+                    raise ValueError(f"obstruction {points!r}: the points are not clockwise (azimuth must increase)")
             azimuths.append(azimuths[-1] + step)
         if azimuths[-1] - azimuths[0] > 360:
             raise ValueError(f"obstruction {points!r}: the points are not clockwise (azimuth must increase)")

@@ -4,9 +4,8 @@ import ctypes
 import ctypes.util
 from importlib import import_module
 
-from loguru import logger
-
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 
 
 def load_module(module_name):

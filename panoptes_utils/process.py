@@ -6,9 +6,8 @@ import signal
 import subprocess
 from contextlib import suppress
 
-from loguru import logger
-
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 
 # Seconds between asking a program to stop and killing it.
 GRACE = 1.0

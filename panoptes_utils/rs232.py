@@ -5,10 +5,10 @@ import re
 from time import sleep
 
 import serial
-from loguru import logger
 from serial.tools.list_ports import comports
 
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 from panoptes_utils.time import current_time
 
 
@@ -199,7 +199,7 @@ class SerialData:
                 continue
             when, line = reading
             try:
-                return when, json.loads(_NAN.sub("null", line))
+                return when, json.loads(_NAN.sub(lambda found: found[1] or "null", line))
             except ValueError:
                 logger.debug("{}: not JSON: {!r}", self.name, line)
         return None
@@ -209,5 +209,5 @@ class SerialData:
         self._open().reset_input_buffer()
 
 
-# A bare nan as a value, not the letters in a string.
-_NAN = re.compile(r"(?<=[:,\[])\s*-?nan\b", re.IGNORECASE)
+# A string, which is kept, or a bare nan.
+_NAN = re.compile(r'("(?:\\.|[^"\\])*")|-?\bnan\b', re.IGNORECASE)

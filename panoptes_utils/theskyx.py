@@ -3,9 +3,8 @@
 import re
 import socket
 
-from loguru import logger
-
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 
 
 class TheSkyX:

@@ -7,9 +7,8 @@ from numbers import Real
 from time import monotonic
 from time import sleep as _sleep
 
-from loguru import logger
-
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 
 
 def current_time(flatten=False, datetime=False, pretty=False):

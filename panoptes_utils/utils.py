@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from os import getenv
 from pathlib import Path
 
-from loguru import logger
+from panoptes_utils.logging import logger
 
 
 def listify(obj):
@@ -82,13 +82,16 @@ def altaz_to_radec(alt=35, az=90, location=None, obstime=None, **kwargs):
     from astropy import units as u
     from astropy.coordinates import AltAz, SkyCoord
     from astropy.time import Time
+    from astropy.utils import iers
 
     from panoptes_utils.time import current_time
 
     moment = Time(obstime) if obstime is not None else current_time()
     frame = AltAz(obstime=moment, location=location, **kwargs)
     direction = SkyCoord(alt=u.Quantity(alt, u.deg), az=u.Quantity(az, u.deg), frame=frame)
-    return direction.transform_to("icrs")
+    # A unit without a network must go on with an old table of the Earth's orientation: it costs an arcsecond a month.
+    with iers.conf.set_temp("auto_max_age", None), iers.conf.set_temp("iers_degraded_accuracy", "warn"):
+        return direction.transform_to("icrs")
 
 
 def get_quantity_value(quantity, unit=None):

@@ -1,7 +1,7 @@
 """Raw camera files made of known pixels: CR2 and DNG, as dcraw and exiftool read them.
 
-Pixels are stored as lossless JPEG (ITU-T T.81, process 14, predictor 1), which is what both formats do. No codec library
-that is packaged for all of a unit's architectures writes it, so the thirty lines that do are here.
+Pixels are stored as lossless JPEG (ITU-T T.81, process 14, predictor 1), which is what both formats do. No codec
+library that is packaged for all of a unit's architectures writes it, so the thirty lines that do are here.
 """
 
 import struct

@@ -3,6 +3,7 @@
 import pytest
 
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 
 
 def test_names_what_went_wrong():
@@ -26,8 +27,13 @@ def test_can_be_caught_as(kind, caught_as):
         raise kind("x")
 
 
-def test_ends_the_program_where_asked(capfd):
-    with pytest.raises(SystemExit) as end:
-        error.InvalidConfig("no location", exit=True)
+def test_ends_the_program_where_asked():
+    messages = []
+    sink = logger.add(messages.append, format="{level} {message}")
+    try:
+        with pytest.raises(SystemExit) as end:
+            error.InvalidConfig("no location", exit=True)
+    finally:
+        logger.remove(sink)
     assert end.value.code == 1
-    assert "TERMINATING: InvalidConfig: no location" in capfd.readouterr().err
+    assert "CRITICAL TERMINATING: InvalidConfig: no location" in messages[-1]

@@ -4,7 +4,7 @@ from threading import Lock
 from typing import ClassVar
 from weakref import WeakValueDictionary
 
-from panoptes_utils.database.base import AbstractPanDB
+from panoptes_utils.database.base import AbstractPanDB, checked_name
 
 
 class PanMemoryDB(AbstractPanDB):
@@ -41,7 +41,7 @@ class PanMemoryDB(AbstractPanDB):
     def clear_current(self, collection):
         """Remove the current record of a collection."""
         with self._lock:
-            self._currents.pop(collection, None)
+            self._currents.pop(checked_name(collection), None)
 
     @classmethod
     def permanently_erase_database(cls, db_name, **kwargs):

@@ -12,10 +12,10 @@ from enum import IntEnum
 import numpy as np
 from astropy.io import fits
 from astropy.stats import SigmaClip
-from loguru import logger
 
 from panoptes_utils import error
 from panoptes_utils.files import replacing
+from panoptes_utils.logging import logger
 
 
 class RGB(IntEnum):

@@ -7,11 +7,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from loguru import logger
 
 from panoptes_utils import error
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits import update_observation_headers, write_fits
+from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
 
 # Seconds; dcraw unpacks a frame of 18 megapixels in five on a Raspberry Pi.

@@ -3,9 +3,9 @@
 import numpy as np
 from astropy import units as u
 from astropy.nddata import Cutout2D
-from loguru import logger
 
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 from panoptes_utils.utils import get_quantity_value
 
 

@@ -5,9 +5,8 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from loguru import logger
-
 from panoptes_utils.files import replacing
+from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
 from panoptes_utils.time import current_time
 from panoptes_utils.utils import normalize_file_input

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Callable, Optional, Union
 
 import serial
-from loguru import logger
 from serial.threaded import LineReader, ReaderThread
 
 from panoptes_utils import error
+from panoptes_utils.logging import logger
 from panoptes_utils.rs232 import get_serial_port_info
 
 

@@ -82,7 +82,7 @@ def lookup_point_sources(
     sources["ra"], sources["dec"] = np.nan, np.nan
     if wcs.is_celestial and len(sources):
         # Not SExtractor's own coordinates: it does not know the distortion that astrometry.net fits.
-        sky = wcs.pixel_to_world(sources["x"] - 1, sources["y"] - 1).icrs
+        sky = wcs.pixel_to_world(sources["x"].to_numpy() - 1, sources["y"].to_numpy() - 1).icrs
         sources["ra"], sources["dec"] = sky.ra.deg, sky.dec.deg
     sources = sources[COLUMNS].add_prefix(f"{method}_")
     return get_catalog_match(sources, wcs=wcs, **kwargs) if catalog_match else sources
@@ -151,14 +151,16 @@ def _by_photutils(path, data):
         return pd.DataFrame({name: pd.Series(dtype=float) for name in COLUMNS})
     found = SourceCatalog(clean, segments, convolved_data=smooth, background=background.background)
     flux = np.clip(found.segment_flux, 1e-9, None)
+    x, y = (_renamed(found, f"{axis}_centroid", f"{axis}centroid") for axis in "xy")
+    highest = _renamed(found, "max_value_index", "maxval_index")
     error_of_flux = np.sqrt(flux + np.asarray(found.area.value) * noise**2)
-    peak = np.array([(index[1], index[0]) for index in found.maxval_index])
+    peak = np.array([(index[1], index[0]) for index in highest])
     return pd.DataFrame(
         {
             "x_int": peak[:, 0] + 1,
             "y_int": peak[:, 1] + 1,
-            "x": found.xcentroid + 1,
-            "y": found.ycentroid + 1,
+            "x": x + 1,
+            "y": y + 1,
             "ellipticity": np.asarray(found.ellipticity),
             "theta": found.orientation.value,
             "flux_best": found.segment_flux,
@@ -172,6 +174,11 @@ def _by_photutils(path, data):
             "flags": 0,
         }
     )
+
+
+def _renamed(found, new, old):
+    """A property that photutils 3 renamed."""
+    return getattr(found, new) if hasattr(found, new) else getattr(found, old)
 
 
 _METHODS = {"sextractor": _by_sextractor, "sep": _by_sep, "photutils": _by_photutils}

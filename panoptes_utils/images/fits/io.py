@@ -1,15 +1,16 @@
 """Reading and writing FITS images, plain or fpacked."""
 
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.wcs import WCS
-from loguru import logger
+from astropy.wcs import WCS, FITSFixedWarning
 
 from panoptes_utils import error
 from panoptes_utils.files import replacing
+from panoptes_utils.logging import logger
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".new")
 
@@ -112,7 +113,8 @@ def getwcs(fname, *args, **kwargs):
         error.IllegalValue: not a FITS file, or its coordinate keys contradict each other.
     """
     header = getheader(fname)
-    with _named_errors(fname):
+    with _named_errors(fname), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)  # it tells that a date was written in two ways
         return WCS(header, *args, **kwargs)
 
 

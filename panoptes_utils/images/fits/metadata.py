@@ -8,10 +8,10 @@ from typing import Optional, Union
 
 from astropy import units as u
 from astropy.io import fits
-from loguru import logger
 
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.io import extension_of, getheader, is_packed
+from panoptes_utils.logging import logger
 from panoptes_utils.utils import get_quantity_value
 
 PATH_MATCHER = re.compile(

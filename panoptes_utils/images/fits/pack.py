@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from loguru import logger
-
 from panoptes_utils import error
 from panoptes_utils.files import replacing
+from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
 
 # Seconds; a frame of 18 megapixels takes under two on a Raspberry Pi.

@@ -18,11 +18,11 @@ from astropy.coordinates import Angle
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
-from loguru import logger
 
 from panoptes_utils import error
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.io import extension_of, getheader, is_packed, readable_image
+from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run, start
 
 # Degrees around the position in the header that are searched: a PANOPTES mount is that good before it is

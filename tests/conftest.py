@@ -1,0 +1,71 @@
+"""What tests of several modules share."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+
+PROGRAMS = ("solve-field", "wcsinfo", "source-extractor", "dcraw", "exiftool", "fpack", "funpack")
+
+
+def pytest_collection_modifyitems(items):
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not missing:
+        return
+    skip = pytest.mark.skip(reason=f"not on PATH: {', '.join(missing)} (panoptes-base carries them)")
+    for item in items:
+        if item.get_closest_marker("tools"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _no_unit_environment(monkeypatch):
+    """A test sees nothing of the unit it may run on."""
+    for name in ("POCSTIME", "PANDIR", "SOLVE_FIELD", "SEXTRACTOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of the real sky frames."""
+    places = [os.getenv("PANOPTES_SHARED_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    for place in places:
+        if place and (Path(place) / "unsolved.fits").is_file():
+            return Path(place)
+    pytest.skip("no real sky frames: set PANOPTES_SHARED_DATA to their folder")
+
+
+@pytest.fixture(scope="session")
+def sky():
+    """A simulated frame of 2 degrees, with the position of the mount in its header."""
+    from sky_simulator import simulate
+
+    return simulate(ra=303.2, dec=46.0, size=560, pixscale=12.9, rotation=30, seed=1)
+
+
+@pytest.fixture
+def sky_file(sky, tmp_path):
+    """That frame as a file, not solved."""
+    return Path(sky.write(tmp_path / "20160909T081152.fits"))
+
+
+@pytest.fixture
+def solved_file(sky, tmp_path):
+    """That frame as a file, with its true coordinates."""
+    return Path(sky.write(tmp_path / "solved.fits", solved=True))
+
+
+@pytest.fixture
+def bayer_image():
+    """Raw pixels: 4 levels, one for each place in the Bayer matrix, a gradient and stars; uint16, 120 rows of 160."""
+    import numpy as np
+
+    rows, columns = np.mgrid[:120, :160]
+    image = 1000.0 + 2 * columns + np.array([[100, 300], [200, 400]])[rows % 2, columns % 2]
+    for x, y in ((30, 40), (100, 80), (140, 20)):
+        image += 5000 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4)
+    return image.astype(np.uint16)
