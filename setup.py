@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = (HERE / "panoptes_utils" / "VERSION").read_text(encoding="utf-8").strip()
@@ -61,7 +61,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     url="https://www.projectpanoptes.org",
-    packages=find_packages(include=["panoptes_utils", "panoptes_utils.*"]),
+    packages=find_namespace_packages(include=["panoptes_utils", "panoptes_utils.*"]),
     include_package_data=True,
     package_data={"panoptes_utils": ["VERSION", "**/*.html", "**/*.sex", "**/*.param", "**/*.conv"]},
     python_requires=">=3.9",

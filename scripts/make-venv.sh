@@ -31,6 +31,6 @@ fi
 rm -f "$dir/.complete"
 echo "make-venv: Python packages into $dir (one to three minutes)"
 "$python" -m venv "$dir"
-"$dir/bin/pip" install --quiet --upgrade pip wheel
-"$dir/bin/pip" install --quiet --progress-bar on --editable "$top[services,images,deploy,tests]"
+"$dir/bin/pip" install --quiet --quiet --upgrade pip
+"$dir/bin/pip" install --quiet --quiet --editable "$top[services,images,deploy,tests]"
 echo "$want" > "$dir/.complete"
