@@ -42,6 +42,7 @@ DEPLOY = [
 TESTS = [
     "ansible-lint",
     "cryptography",
+    "debsbom[spdx]",
     "hypothesis",
     "molecule>=26",
     "py-rattler",

@@ -78,7 +78,7 @@ parse() {
   if $push && [ -z "$registry" ]; then fail "--push needs a registry; give --registry NAME or set PANOPTES_REGISTRY"; fi
   if $cloud; then
     [ -n "$registry" ] || fail "--cloud needs a registry; give --registry NAME or set PANOPTES_REGISTRY"
-    [ -z "$flavours" ] || fail "--cloud makes every flavour; leave --arch out"
+    [ -z "$flavours$base_image" ] || fail "--cloud makes every flavour on its default base; leave --arch and --base-image out"
   fi
   flavours=${flavours:-$(own_flavour)}
 }
@@ -141,7 +141,7 @@ plan_push() { # IMAGE
 
 plan_cloud() { # IMAGE
   echo "gcloud builds submit --config docker/cloudbuild-$1.yaml --substitutions" \
-    "_REGISTRY=$registry,_TAG=$tag,_REVISION=$revision,_VERSION=$version,_CREATED=$created,_SOURCE=$source_url ."
+    "_REGISTRY=$registry,_TAG=$tag,_PREFIX=$([ "$tag" = latest ] || echo "$tag-"),_REVISION=$revision,_VERSION=$version,_CREATED=$created,_SOURCE=$source_url ."
 }
 
 # --- running it ----------------------------------------------------------------------------------------------------
@@ -202,6 +202,22 @@ run() {
   rm -f "$log"
 }
 
+# The package list of an image, from its own dpkg database; Debian's debsbom reads the file system as it is.
+write_sbom() { # IMAGE FLAVOUR
+  local name file container log
+  name=$(flavour_of "$1" "$2")
+  log=$(mktemp)
+  file=artifacts/sbom/panoptes-$1-$2
+  say "package list $file.spdx.json"
+  mkdir -p "$top/artifacts/sbom"
+  container=$("$docker" create --platform "${platform[$2]}" "$name")
+  "$docker" export "$container" | (cd "$top" && debsbom generate --sbom-type spdx --root - --out "$file" \
+    --distro-name "panoptes-$1" --distro-version "$version" --timestamp "$created") >"$log" 2>&1 ||
+    { "$docker" rm "$container" >/dev/null; fail "no package list of $name ($(tail -1 "$log")); nothing was pushed"; }
+  "$docker" rm "$container" >/dev/null
+  rm -f "$log"
+}
+
 label_of() { "$docker" image inspect --format "{{index .Config.Labels \"$2\"}}" "$1" 2>/dev/null; }
 
 # A manifest list promises one release for every platform.
@@ -242,6 +258,9 @@ main() {
     return
   fi
   check_docker
+  if $sbom && ! command -v debsbom >/dev/null; then
+    fail "--sbom needs debsbom; install it ('pip install debsbom[spdx]', or 'make venv'), or leave --sbom out"
+  fi
   if $build; then
     check_emulators
     check_disk
@@ -254,7 +273,7 @@ main() {
   fi
   # Everything is built and checked before the first push: no half manifest.
   if $sbom; then
-    for image in $images; do for flavour in $flavours; do "$top/docker/sbom.sh" "$(flavour_of "$image" "$flavour")"; done; done
+    for image in $images; do for flavour in $flavours; do write_sbom "$image" "$flavour"; done; done
   fi
   if $push; then
     for image in $images; do check_revisions "$image"; done

@@ -45,7 +45,7 @@ debian_environment() {
 
     mkdir -p "$root/envs" "$root/bin" "$root/etc/profile.d"
     python3 -m venv --system-site-packages "$environment"
-    install -m 0644 "$(dirname "$0")/conda-shim.sh" "$root/etc/profile.d/conda.sh"
+    install -m 0644 "$(dirname "$0")/conda-shim" "$root/etc/profile.d/conda.sh"
 }
 
 if command -v conda > /dev/null || [ -x "$root/bin/conda" ]; then

@@ -33,8 +33,22 @@ def main() -> None:
 def up(flavours) -> None:
     """Bring everything up; where it stands already, nothing happens."""
     start = time.monotonic()
+    own = settings.architecture()
+    wanted = list(dict.fromkeys([own, *(flavours.split(",") if flavours else [])]))
+    unknown = set(wanted) - set(settings.PLATFORMS)
+    if unknown:
+        raise LabError(f"unknown flavour {', '.join(sorted(unknown))}; known are {', '.join(settings.PLATFORMS)}")
     with settings.lock():
-        lab = bring_up(flavours.split(",") if flavours else [settings.architecture()])
+        lab = bring_up([own])
+    foreign = [flavour for flavour in wanted if flavour != own]
+    if foreign:
+        with settings.lock():
+            bring_up_emulation(lab["docker_cli"], own, foreign)
+        # Minutes of emulation, during which others may use the lab; the second bring_up finds all of it in the cache.
+        for name in ("base", "utils"):
+            panoptes_images.build(lab["docker_cli"], name, foreign, rootfs.image_name("{arch}"))
+        with settings.lock():
+            lab = bring_up(wanted)
     out.print(
         f"lab is up ({time.monotonic() - start:.1f} s): registry {lab['registry']}, unit image {lab['unit_image']}"
     )
@@ -42,20 +56,15 @@ def up(flavours) -> None:
 
 def bring_up(flavours: list) -> dict:
     """All steps in their order; returns what lab.json says."""
-    unknown = set(flavours) - set(settings.PLATFORMS)
-    if unknown:
-        raise LabError(f"unknown flavour {', '.join(sorted(unknown))}; known are {', '.join(settings.PLATFORMS)}")
     state, own = settings.State(), settings.architecture()
     api = engine.up(state)
     cli = engine.build_cli(state)
-    if set(flavours) != {own}:
-        emulation.up(state, own, flavours)
-    base_ids = {flavour: rootfs.up(api, state, cli, flavour) for flavour in dict.fromkeys([own, *flavours])}
-    base, key = rootfs.image_name(own), panoptes_images.inputs_key([base_ids[flavour] for flavour in sorted(flavours)])
+    base, base_id = rootfs.image_name(own), rootfs.up(api, state, cli, own)
+    key = panoptes_images.inputs_key(base_id)
     with ThreadPoolExecutor() as pool:
         # Building waits for the mirror and for dpkg in turn: other work fits in between.
-        serving = pool.submit(_registry, api, state, cli, base, base_ids[own])
-        unit_image = pool.submit(small_images.unit, api, cli, base, base_ids[own])
+        serving = pool.submit(_registry, api, state, cli, base, base_id)
+        unit_image = pool.submit(small_images.unit, api, cli, base, base_id)
         if not panoptes_images.done(state, key, flavours):
             panoptes_images.build(cli, "base", flavours, rootfs.image_name("{arch}"))
             serving.result()
@@ -77,6 +86,14 @@ def bring_up(flavours: list) -> dict:
     }
     settings.write_json(settings.cache() / "lab.json", lab)
     return lab
+
+
+def bring_up_emulation(cli: str, own: str, flavours: list) -> None:
+    """What building for other processors needs: emulators and root filesystems."""
+    state = settings.State()
+    emulation.up(state, own, flavours)
+    for flavour in flavours:
+        rootfs.up(engine.client(), state, cli, flavour)
 
 
 def _registry(api, state, cli, base, base_id):
@@ -104,10 +121,12 @@ def clean() -> None:
 def _remove_objects(api: docker.DockerClient) -> None:
     mine = {"label": f"{settings.LABEL}={settings.NETWORK}"}
     # A unit on the lab's network is the lab's, whoever started it.
+    volumes = []
     for found in (mine, {"network": settings.NETWORK}):
         for container in api.containers.list(all=True, filters=found):
             container.remove(force=True, v=True)
-    for volume in api.volumes.list(filters=mine):
+            volumes += [mount["Name"] for mount in container.attrs["Mounts"] if mount["Type"] == "volume"]
+    for volume in api.volumes.list(filters=mine) + [one for one in api.volumes.list() if one.name in volumes]:
         volume.remove(force=True)
     for network in api.networks.list(filters=mine):
         network.remove()
@@ -144,8 +163,9 @@ def unit(context) -> None:
     """A simulated unit on this machine: provisioned, services answering, a sky image solved."""
     import unit as simulated
 
-    with settings.lock():
-        bring_up([settings.architecture()])
+    if not {"--remove", "--help", "-h"} & set(context.args):
+        with settings.lock():
+            bring_up([settings.architecture()])
     sys.argv = ["lab unit", *context.args]
     sys.exit(simulated.main())
 

@@ -17,9 +17,9 @@ def references() -> dict:
     return {name: f"{registry_address()}/{name}:latest" for name in NAMES}
 
 
-def inputs_key(base_ids: Sequence) -> str:
+def inputs_key(base_id: str) -> str:
     """One hash of all that the images are made of."""
-    digest = hashlib.sha256(" ".join(base_ids).encode())
+    digest = hashlib.sha256(base_id.encode())
     for name in _INPUTS:
         path = TOP / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -12,7 +12,7 @@ from console import LabError
 
 TOP = Path(__file__).resolve().parents[2]
 # Every container, volume, network and image of the lab carries LABEL=NETWORK: that is what `clean` removes.
-LABEL = "org.panoptes.lab"
+LABEL = "org.projectpanoptes.lab"
 NETWORK = os.environ.get("PANOPTES_LAB_NETWORK", "panoptes-lab")
 SUBNET = os.environ.get("PANOPTES_LAB_SUBNET", "172.30.63.0/24")
 SUITE = "trixie"
