@@ -6,20 +6,9 @@ set -eu
 ohmyzsh_url=https://github.com/ohmyzsh/ohmyzsh.git
 ohmyzsh_commit=d6aaafdc1d0f502b3fa119f3359c946082f8147b
 
-# Packages in these images carry no manuals.
-{
-    echo force-unsafe-io
-    for path in doc man info locale lintian; do echo "path-exclude=/usr/share/$path/*"; done
-    echo "path-include=/usr/share/doc/*/copyright"
-} > /etc/dpkg/dpkg.cfg.d/panoptes-image
-
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq
-# First what the index files depend on (astrometry.net), then the rest.
-apt-get install --yes -qq --no-install-recommends --fix-broken > /dev/null
-apt-get install --yes -qq --no-install-recommends \
+/usr/local/share/panoptes/install-packages.sh \
     astrometry.net ca-certificates dcraw libcfitsio-bin libimage-exiftool-perl source-extractor \
-    zsh zsh-autosuggestions zsh-syntax-highlighting > /dev/null
+    zsh zsh-autosuggestions zsh-syntax-highlighting
 
 # The three names that people and scripts use for the same program.
 for name in sextractor sex; do
@@ -44,7 +33,8 @@ except OSError:
 PYTHON
 }
 install_ohmyzsh() {
-    apt-get install --yes -qq --no-install-recommends git > /dev/null || return 1
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes -qq --no-install-recommends git > /dev/null; } ||
+        return 1
     git init --quiet /usr/local/share/oh-my-zsh || return 1
     cd /usr/local/share/oh-my-zsh
     timeout 120 git fetch --quiet --depth 1 "$ohmyzsh_url" "$ohmyzsh_commit" && git checkout --quiet FETCH_HEAD
@@ -52,6 +42,7 @@ install_ohmyzsh() {
     rm -rf .git
     cd /
     apt-get purge --yes -qq --auto-remove git > /dev/null
+    rm -rf /var/lib/apt/lists/*
     return $fetched
 }
 if ohmyzsh_answers && install_ohmyzsh; then
@@ -69,5 +60,3 @@ install -d -o panoptes -g panoptes /var/panoptes /var/panoptes/conf_files /var/p
     /var/panoptes/logs /var/panoptes/json_store
 
 rm -f /usr/local/share/panoptes/install-tools.sh /usr/local/share/panoptes/zshrc
-apt-get clean
-rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache

@@ -7,7 +7,6 @@ set -eu
 list=$1
 root=/opt/conda
 environment=$root/envs/panoptes-env
-export DEBIAN_FRONTEND=noninteractive
 
 conda_environment() {
     conda env create --quiet --yes --prefix "$environment" --file "$list"
@@ -33,15 +32,8 @@ debian_environment() {
     packages=$(sed -n '/^dependencies:/,$s/^ *- *//p' "$list" | while read -r specification; do
         debian_name "$specification"
     done)
-    apt-get update -qq
     # shellcheck disable=SC2086  # one word a package
-    apt-get install --yes -qq --no-install-recommends $packages > /dev/null
-    # A library's own tests are a third of it.
-    for library in matplotlib mpl_toolkits networkx pandas scipy skimage sympy; do
-        find "/usr/lib/python3/dist-packages/$library" -type d -name tests -prune -exec rm -rf {} +
-    done
-    apt-get clean
-    rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/cache/fontconfig
+    "$(dirname "$0")/install-packages.sh" $packages
 
     mkdir -p "$root/envs" "$root/bin" "$root/etc/profile.d"
     python3 -m venv --system-site-packages "$environment"
