@@ -43,6 +43,9 @@ def detect_sources(fits_fname=None, data=None, subtract_background=True, backgro
         raise error.IllegalValue(f"{fits_fname or 'data'}: no pixel has a value")
     data = np.where(mask, np.median(data[~mask]), data)
     settings = {"thresh": THRESHOLD, **(extract_params or {})}
+    for name in ("bw", "bh", "fw", "fh"):  # sep crashes on these
+        if (background_params or {}).get(name, 1) < 1:
+            raise error.IllegalValue(f"background_params: {name}={background_params[name]} is not 1 or more")
     try:
         if subtract_background:
             background = sep.Background(data, mask=mask, **(background_params or {}))
@@ -50,7 +53,7 @@ def detect_sources(fits_fname=None, data=None, subtract_background=True, backgro
             settings.setdefault("err", background.globalrms)
         else:
             settings.setdefault("err", float(np.std(data[~mask])))
-        if not settings["err"]:  # a flat image
+        if isinstance(settings["err"], float) and settings["err"] == 0:  # a flat image
             return Table(sep.extract(np.zeros((8, 8)), 1.0))
         found = sep.extract(data, mask=mask, **settings)
     except Exception as why:  # sep raises bare Exception

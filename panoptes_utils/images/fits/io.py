@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from panoptes_utils import error
@@ -29,7 +30,9 @@ def extension_of(fname):
 def _named_errors(fname):
     """Turn what astropy says of a damaged file into one error that names the file."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyUserWarning)  # the error that follows says it
+            yield
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (OSError, ValueError, TypeError, IndexError, KeyError, fits.VerifyError) as why:
@@ -56,10 +59,7 @@ def getdata(fname, *args, **kwargs):
     if not args and "ext" not in kwargs and "extname" not in kwargs:
         kwargs["ext"] = extension_of(fname)
     with _named_errors(fname):
-        data = fits.getdata(fname, *args, **kwargs)
-        if data is None:
-            raise ValueError("it holds no pixels")
-        return data
+        return fits.getdata(fname, *args, **kwargs)
 
 
 def getheader(fname, *args, **kwargs):

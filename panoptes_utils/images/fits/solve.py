@@ -269,7 +269,8 @@ def _solve(work, path, header, deadline, timeout, kwargs):
             float(given["radius"] or (DEFAULT_RADIUS if at_position else known.radius)),
             float(scale) if scale else known.scale,
         )
-        attempts = [(default_options(timeout), timeout)]
+        # solve-field itself takes the scale from the header where it is told to guess: no guess if that one failed.
+        attempts = [([o for o in default_options(timeout) if o != "--guess-scale" or not known.scale], timeout)]
         if hints:
             options = [o for o in default_options(timeout * HINTED_SHARE) if o != "--guess-scale" or not hints.scale]
             # These two steps start a Python each, half of the time of a search that knows where to look.
