@@ -1,0 +1,59 @@
+"""Every flavour for real: pulled by `latest` for its platform, run through emulation, and its tools used."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import PLATFORMS
+from test_images import TOOLS, solve_simulated_sky
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module", params=["amd64", "arm32v7", "arm64v8"])
+def flavour(request, all_flavours):
+    if request.param not in all_flavours:
+        pytest.skip(f"not in this run: PANOPTES_TEST_FLAVOURS={','.join(all_flavours)} (`make test-arm64` has arm64v8)")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def pulled(lab, flavour):
+    """The digest reference of `latest` for one platform, pulled from the registry."""
+    name = lab["images"]["panoptes-utils"]
+    listed = json.loads(lab.docker("manifest", "inspect", name).stdout)["manifests"]
+    _, architecture, *variant = PLATFORMS[flavour].split("/")
+    wanted = {"os": "linux", "architecture": architecture, **({"variant": variant[0]} if variant else {})}
+    (digest,) = [one["digest"] for one in listed if one["platform"] == wanted]
+    said = lab.docker("pull", "--platform", PLATFORMS[flavour], name).stdout
+    assert "Digest:" in said
+    image_id = lab.inspect(name)["Id"]
+    yield image_id, f"{name.rsplit(':', 1)[0]}@{digest}"
+    lab.docker("rmi", name, check=False)
+
+
+def test_image_is_of_its_platform(lab, flavour, pulled):
+    image_id, by_digest = pulled
+    lab.docker("pull", "--platform", PLATFORMS[flavour], by_digest)
+    assert lab.inspect(by_digest)["Id"] == image_id
+    found = lab.inspect(image_id)
+    assert "/".join(filter(None, ("linux", found["Architecture"], found.get("Variant")))) == PLATFORMS[flavour]
+    dpkg = lab.run(image_id, "dpkg", "--print-architecture").stdout.strip()
+    assert dpkg == {"amd64": "amd64", "arm32v7": "armhf", "arm64v8": "arm64"}[flavour]
+
+
+def test_tools_run(lab, pulled):
+    assert "Source Extractor" in lab.run(pulled[0], "sh", "-ec", TOOLS).stdout
+
+
+def test_module_is_imported(lab, pulled):
+    modules = "panoptes_utils.images.fits, panoptes_utils.config.cli, panoptes_utils.messaging, sep, photutils"
+    script = f"import {modules}; print('imported')"
+    assert "imported" in lab.run(pulled[0], "python", "-c", script).stdout
+
+
+def test_simulated_sky_is_solved(lab, flavour, pulled):
+    if flavour == "arm64v8":
+        pytest.skip("solved on amd64 and arm32v7; arm64v8 differs from amd64 in nothing that solving depends on")
+    assert solve_simulated_sky(lab, pulled[0]) < 30
