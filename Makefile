@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-images test-arm64 clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -53,6 +53,12 @@ test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts inc
 
 test-pi64: lab ## The same on a virtual ARM64 machine
 	molecule test -s pi64
+
+test-arm64: lab ## The images' checks on arm64v8 too, through emulation (half an hour; nightly)
+	PANOPTES_TEST_FLAVOURS=amd64,arm32v7,arm64v8 pytest tests/docker/test_platforms.py
+
+bench-images: unit ## Weight of the images, download after a module change, cost of solving inside
+	python benchmarks/images.py
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py

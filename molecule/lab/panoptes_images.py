@@ -61,7 +61,7 @@ def _script(cli: str, name: str, flavours: Sequence, verb: str, *options: str) -
             registry_address(),
             *options,
         ],
-        cache() / "logs" / f"image-{name}-{verb}.log",
+        cache() / "logs" / f"image-{name}-{verb}-{'-'.join(flavours)}.log",
         env={"DOCKER": cli, "DOCKER_HOST": DOCKER_HOST, "DOCKER_CONFIG": str(_config())},
     )
 

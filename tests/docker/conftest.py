@@ -7,47 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from image_checks import Lab
 
 TOP = Path(__file__).parents[2]
-PLATFORMS = {"amd64": "linux/amd64", "arm32v7": "linux/arm/v7", "arm64v8": "linux/arm64/v8"}
-
-
-@dataclass
-class Lab:
-    """What lab.json says, and the docker command line of the lab."""
-
-    content: dict
-
-    def __getitem__(self, key: str):
-        return self.content[key]
-
-    def docker(self, *arguments, check: bool = True, **options) -> subprocess.CompletedProcess:
-        """Run docker; a failure that is not expected shows what it said."""
-        command = [self["docker_cli"], "--host", self["docker_host"], *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, **options)
-        assert done.returncode == 0 or not check, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def inspect(self, name: str) -> dict:
-        return json.loads(self.docker("image", "inspect", name).stdout)[0]
-
-    def run(self, image: str, *command: str, options: tuple = (), check: bool = True) -> subprocess.CompletedProcess:
-        """Run a command in an image as a unit does: no capabilities, read-only, as the image's own user."""
-        confined = [
-            "--rm",
-            "--read-only",
-            "--cap-drop",
-            "ALL",
-            "--security-opt",
-            "no-new-privileges",
-            "--tmpfs",
-            "/tmp",
-        ]
-        return self.docker("run", *confined, *options, image, *command, check=check)
 
 
 @pytest.fixture(scope="session")

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from image_checks import TOOLS, solve_simulated_sky
 
 TOP = Path(__file__).parents[2]
 SPECIFICATIONS = {
     path.name: yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]
     for path in sorted((TOP / "docker").glob("conda-environment-*.yaml"))
 }
-
-TOOLS = """
-for tool in solve-field astrometry-engine wcsinfo fpack funpack; do command -v $tool || exit 1; done
-sextractor --version && sex --version && source-extractor --version && exiftool -ver && dcraw 2>&1 | grep -i 'raw photo'
-grep '^add_path /usr/share/astrometry' /etc/astrometry.cfg || exit 1
-for scale in $(seq -w 7 19); do ls /usr/share/astrometry/index-tycho2-$scale.*fits || exit 1; done
-"""
-POINTING = ["--ra", "84.05", "--dec", "-1.2", "--pixscale", "10.3", "--size", "900", "--seed", "7"]
-
-
-def solve_simulated_sky(lab, image: str, *options: str) -> float:
-    """Renders Orion's belt and solves it, both inside the image; how far off the solution is, in arcsec."""
-    helper = f"{TOP / 'tests' / 'sky_simulator.py'}:/sky/sky_simulator.py:ro"
-    render = f"python /sky/sky_simulator.py {' '.join(POINTING)} --out /tmp/sky.fits"
-    script = f"{render} && panoptes-utils image solve /tmp/sky.fits --json"
-    done = lab.run(image, "sh", "-c", script, options=("--network", "none", "--volume", helper, *options))
-    truth, found = (json.loads(line) for line in done.stdout.strip().splitlines())
-    d_ra = (truth["ra_deg"] - found["ra_deg"]) * math.cos(math.radians(truth["dec_deg"]))
-    return 3600 * math.hypot(d_ra, truth["dec_deg"] - found["dec_deg"])
 
 
 @pytest.mark.parametrize("name", sorted(SPECIFICATIONS))

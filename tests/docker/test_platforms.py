@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import PLATFORMS
-from test_images import TOOLS, solve_simulated_sky
+from image_checks import PLATFORMS, TOOLS, solve_simulated_sky
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 

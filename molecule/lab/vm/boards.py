@@ -19,10 +19,16 @@ class Board(NamedTuple):
 
 
 BOARDS = {
-    "arm32v7": Board("arm32v7", "qemu-system-arm", ("-machine", "virt", "-cpu", "cortex-a15"),
-                     "device", "linux-image-armmp-lpae"),
-    "arm64v8": Board("arm64v8", "qemu-system-aarch64", ("-machine", "virt,gic-version=3", "-cpu", "cortex-a72"),
-                     "pci,romfile=", "linux-image-cloud-arm64"),
+    "arm32v7": Board(
+        "arm32v7", "qemu-system-arm", ("-machine", "virt", "-cpu", "cortex-a15"), "device", "linux-image-armmp-lpae"
+    ),
+    "arm64v8": Board(
+        "arm64v8",
+        "qemu-system-aarch64",
+        ("-machine", "virt,gic-version=3", "-cpu", "cortex-a72"),
+        "pci,romfile=",
+        "linux-image-cloud-arm64",
+    ),
 }
 # The unit's own way to the world, and a cable of the test bench that stays when the first is pulled.
 WORLD_MAC = "52:54:00:70:61:01"
@@ -47,17 +53,43 @@ def command(kind: Board, folder: str, port: int) -> list:
     """QEMU's command line for a machine whose files are in `folder` and whose ssh answers on loopback at `port`."""
     net = f"virtio-net-{kind.bus}"
     return [
-        kind.program, *kind.options, "-accel", "tcg,thread=multi,tb-size=512", "-smp", str(PROCESSORS),
-        "-m", str(MEMORY_MB), "-nodefaults", "-no-user-config", "-display", "none",
-        "-kernel", f"{folder}/kernel", "-initrd", f"{folder}/initrd",
-        "-append", "root=/dev/vda rw console=ttyAMA0 net.ifnames=0 mitigations=off audit=0",
-        "-drive", f"if=none,id=disk,file={folder}/disk.qcow2,format=qcow2",
-        "-device", f"virtio-blk-{kind.bus},drive=disk",
-        "-netdev", "user,id=world",
-        "-device", f"{net},netdev=world,id=world-card,mac={WORLD_MAC}",
-        "-netdev", f"user,id=bench,net={BENCH_NETWORK},restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
-        "-device", f"{net},netdev=bench,id=bench-card,mac={BENCH_MAC}",
-        "-device", f"virtio-rng-{kind.bus}",
-        "-chardev", f"file,id=console,path={folder}/console.log,append=on", "-serial", "chardev:console",
-        "-qmp", f"unix:{folder}/qmp.sock,server=on,wait=off", "-S",
+        kind.program,
+        *kind.options,
+        "-accel",
+        "tcg,thread=multi,tb-size=512",
+        "-smp",
+        str(PROCESSORS),
+        "-m",
+        str(MEMORY_MB),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-kernel",
+        f"{folder}/kernel",
+        "-initrd",
+        f"{folder}/initrd",
+        "-append",
+        "root=/dev/vda rw console=ttyAMA0 net.ifnames=0 mitigations=off audit=0",
+        "-drive",
+        f"if=none,id=disk,file={folder}/disk.qcow2,format=qcow2",
+        "-device",
+        f"virtio-blk-{kind.bus},drive=disk",
+        "-netdev",
+        "user,id=world",
+        "-device",
+        f"{net},netdev=world,id=world-card,mac={WORLD_MAC}",
+        "-netdev",
+        f"user,id=bench,net={BENCH_NETWORK},restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
+        "-device",
+        f"{net},netdev=bench,id=bench-card,mac={BENCH_MAC}",
+        "-device",
+        f"virtio-rng-{kind.bus}",
+        "-chardev",
+        f"file,id=console,path={folder}/console.log,append=on",
+        "-serial",
+        "chardev:console",
+        "-qmp",
+        f"unix:{folder}/qmp.sock,server=on,wait=off",
+        "-S",
     ]

@@ -60,6 +60,10 @@ def show() -> None:
     """The machines there are."""
     table = Table("machine", "flavour", "power", "ssh")
     for machine in machines():
-        table.add_row(machine.name, machine.settings["flavour"], "on" if machine.running() else "off",
-                      f"ssh -F {machine.ssh_config} {machine.name}")
+        table.add_row(
+            machine.name,
+            machine.settings["flavour"],
+            "on" if machine.running() else "off",
+            f"ssh -F {machine.ssh_config} {machine.name}",
+        )
     out.print(table)

@@ -50,7 +50,6 @@ LABEL {{label}}={{lab}}
 """
 
 
-
 def tools(api: docker.DockerClient, cli: str, base: str, base_id: str, flavour: str) -> str:
     """The image with QEMU, for this machine's own flavour; returns its name."""
     return _build(api, cli, "vm-tools", TOOLS, base, base_id, flavour)
@@ -70,6 +69,21 @@ def _build(api: docker.DockerClient, cli: str, name: str, template: str, base: s
     except docker.errors.ImageNotFound:
         with step(f"image {tag}"), tempfile.TemporaryDirectory(dir=cache()) as folder:
             Path(folder, "Dockerfile").write_text(text, encoding="utf-8")
-            run([cli, "--host", DOCKER_HOST, "build", "--progress", "plain", "--platform", PLATFORMS[flavour],
-                 "--tag", tag, folder], cache() / "logs" / f"image-{name}.log", env={"DOCKER_BUILDKIT": "1"})
+            run(
+                [
+                    cli,
+                    "--host",
+                    DOCKER_HOST,
+                    "build",
+                    "--progress",
+                    "plain",
+                    "--platform",
+                    PLATFORMS[flavour],
+                    "--tag",
+                    tag,
+                    folder,
+                ],
+                cache() / "logs" / f"image-{name}.log",
+                env={"DOCKER_BUILDKIT": "1"},
+            )
     return tag

@@ -69,12 +69,16 @@ class Machine:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         (self.folder / "machine.json").write_text(
-            json.dumps({"flavour": flavour, "port": port, "tools": tools}), encoding="utf-8")
+            json.dumps({"flavour": flavour, "port": port, "tools": tools}), encoding="utf-8"
+        )
         host_key = (self.folder / "ssh_host_ed25519_key.pub").read_text(encoding="utf-8")
         (self.folder / "known_hosts").write_text(f"{self.name} {host_key}", encoding="utf-8")
         self.ssh_config.write_text(
-            _SSH.format(name=self.name, port=port, user=images.USER, login=(self.folder / "login").resolve(),
-                        folder=self.folder), encoding="utf-8")
+            _SSH.format(
+                name=self.name, port=port, user=images.USER, login=(self.folder / "login").resolve(), folder=self.folder
+            ),
+            encoding="utf-8",
+        )
 
     def on(self, api: Optional[docker.DockerClient] = None, state: Optional[Path] = None, world: bool = True) -> None:
         """Switch it on.
@@ -92,9 +96,19 @@ class Machine:
         wanted = ["nice", "-n", "19", *wanted, *(["-incoming", f"file:{state}"] if state else [])]
         vm = str(disk.machines_folder())
         api.containers.run(
-            here["tools"], wanted, name=self.container, detach=True, network_mode="host", labels={LABEL: NETWORK},
-            user=f"{os.getuid()}:{os.getgid()}", cap_drop=["ALL"], security_opt=["no-new-privileges"], read_only=True,
-            tmpfs={"/tmp": "", "/var/tmp": ""}, volumes={vm: {"bind": vm}})
+            here["tools"],
+            wanted,
+            name=self.container,
+            detach=True,
+            network_mode="host",
+            labels={LABEL: NETWORK},
+            user=f"{os.getuid()}:{os.getgid()}",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            read_only=True,
+            tmpfs={"/tmp": "", "/var/tmp": ""},
+            volumes={vm: {"bind": vm}},
+        )
         try:
             with Monitor(self.folder / "qmp.sock") as monitor:
                 monitor.wait_for("query-status", {"paused", "prelaunch"}, 60)
@@ -132,13 +146,19 @@ class Machine:
         """Wait until it lets a person in; returns the seconds that took."""
         start = time.monotonic()
         while True:
-            login = subprocess.run(["ssh", "-F", str(self.ssh_config), "-o", "ConnectTimeout=10", self.name, "true"],
-                                   capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+            login = subprocess.run(
+                ["ssh", "-F", str(self.ssh_config), "-o", "ConnectTimeout=10", self.name, "true"],
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
             if login.returncode == 0:
                 return time.monotonic() - start
             if time.monotonic() - start > limit:
-                raise LabError(f"machine {self.name} lets nobody in after {limit:.0f} s "
-                               f"({login.stderr.strip()})\n{self.console()}")
+                raise LabError(
+                    f"machine {self.name} lets nobody in after {limit:.0f} s ({login.stderr.strip()})\n{self.console()}"
+                )
             if not self.running():
                 raise LabError(f"machine {self.name} went off while it started\n{self.console()}")
             time.sleep(1)
@@ -164,8 +184,23 @@ class Machine:
     def tool(self, words: list) -> None:
         """Run a program of the image with QEMU on the machine's files while it is off."""
         vm = str(disk.machines_folder())
-        run([engine.build_cli(State()), "--host", DOCKER_HOST, "run", "--rm", "--network", "none", "--user",
-             f"{os.getuid()}:{os.getgid()}", "--volume", f"{vm}:{vm}", self.settings["tools"], *words])
+        run(
+            [
+                engine.build_cli(State()),
+                "--host",
+                DOCKER_HOST,
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "--user",
+                f"{os.getuid()}:{os.getgid()}",
+                "--volume",
+                f"{vm}:{vm}",
+                self.settings["tools"],
+                *words,
+            ]
+        )
 
 
 def machines() -> list:

@@ -31,8 +31,20 @@ def clone(name: str, flavour: str) -> Machine:
     machine.write(flavour, tools)
     with step(f"machine {name}: cloned and awake"):
         api = engine.client()
-        machine.tool(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(source / "disk.qcow2"), "-F", "qcow2",
-                      str(machine.folder / "disk.qcow2")])
+        machine.tool(
+            [
+                "qemu-img",
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-b",
+                str(source / "disk.qcow2"),
+                "-F",
+                "qcow2",
+                str(machine.folder / "disk.qcow2"),
+            ]
+        )
         machine.on(api, state=source / "state")
         machine.wait(120)
         # It slept since it was saved.
