@@ -293,6 +293,8 @@ def _clear(options: argparse.Namespace) -> int:
         for digest in found:
             del state.quarantine[digest]
             state.interrupted.pop(digest, None)
+        if wanted == "all":
+            state.interrupted, state.deferrals = {}, {}
     return _told(options, f"{len(found)} out of quarantine", digests=found)
 
 

@@ -8,7 +8,6 @@ from typing import Any, Optional
 
 from .errors import ConfigurationError
 from .files import write_durably
-from .registry import Reference
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Release:
 
     @property
     def registry(self) -> str:
-        """Where it came from: `host:port`, or the loopback address that served a bundle."""
-        return Reference.parse(self.image).registry
+        """Where it came from, `host[:port][/path]`: a registry, or the loopback address that served a bundle."""
+        return self.image.partition("@")[0].rpartition("/")[0]
 
     def as_dict(self) -> dict:
         """For JSON."""

@@ -205,7 +205,7 @@ class Transaction:
         current = self.state.current_release
         index_digest = registry.digest_of(reference.repository, reference.tag)
         self.state.last_check = {"at": round(time.time()), "index": index_digest, "source": self.outcome.source}
-        if current and current.index == index_digest and self._is_named(current):
+        if current and current.index == index_digest and self._is_in_place(current):
             self.report.step("resolve", f"{self.outcome.source} is {short(current.image)}: already running")
             self.store.save(self.state)
             return self._nothing("unchanged", "this is the newest release")
@@ -226,7 +226,7 @@ class Transaction:
         )
         self.outcome.new = release.image
         self.report.step("resolve", f"{self.outcome.source} is {short(release.image)} for {platform}")
-        if current and current.digest == release.digest and self._is_named(current):
+        if current and current.digest == release.digest and self._is_in_place(current):
             release = replace(release, image=current.image)
             write_release(self.release_file, release)
             self.state.current = release.as_dict()
@@ -238,9 +238,12 @@ class Transaction:
     def _nothing(self, verdict: str, reason: str) -> None:
         self._end(verdict, reason)
 
-    def _is_named(self, release: Release) -> bool:
+    def _is_in_place(self, release: Release) -> bool:
+        """The release file names it. A person also wants to know that its image is there; the timer saves that."""
         named = read_release(self.release_file)
-        return named is not None and named.image == release.image
+        if named is None or named.image != release.image:
+            return False
+        return self.outcome.verb == "update" or self.engine.has(release.image)
 
     def _check(self, release: Release, image: Image) -> None:
         entry = self.state.quarantine.get(release.digest)
@@ -278,7 +281,9 @@ class Transaction:
             def progress(received: int, total: int) -> None:
                 self.report.progress("fetch", f"{megabytes(received)} of {megabytes(total)}")
 
-            self.outcome.bytes = self.engine.pull(release.image, self._credentials(release.registry), progress)
+            self.outcome.bytes = self.engine.pull(
+                release.image, self._credentials(Reference.parse(release.image).registry), progress
+            )
             seconds = time.monotonic() - began
             self.report.step("fetch", f"{megabytes(self.outcome.bytes)} in {seconds:.1f} s")
             # Layers unpacked but not yet on the disk become empty files in a power cut.

@@ -23,7 +23,7 @@ def test_release_file_round_trip(tmp_path):
     assert read_release(path) is None
     write_release(path, RELEASE)
     assert f"PANOPTES_UTILS_IMAGE={RELEASE.image}\n" in path.read_text()
-    assert "PANOPTES_REGISTRY=r.org:5000\n" in path.read_text()
+    assert "PANOPTES_REGISTRY=r.org:5000/a\n" in path.read_text()
     found = read_release(path)
     assert (found.image, found.index, found.platform) == (RELEASE.image, RELEASE.index, RELEASE.platform)
     assert Release.from_dict(json.loads(json.dumps(RELEASE.as_dict()))) == RELEASE

@@ -15,11 +15,10 @@ FAULTS: list[tuple[str, str, str]] = []
 
 @pytest.fixture(scope="session")
 def releases():
-    import os
 
     from releases import Releases
 
-    made = Releases(os.environ.get("DEV_BASE", ""))
+    made = Releases()
     yield made
     made.remove_images()
 

@@ -46,12 +46,12 @@ BAD = {
 class Releases:
     """Builds, pushes and tags. `repository` is where the unit under test looks."""
 
-    def __init__(self, base: str = "") -> None:
+    def __init__(self) -> None:
         self.lab = unit_checks.lab()
         self.registry = self.lab["registry"]
         self.path = "update-tests/panoptes-utils"
         self.source = f"{self.registry}/{self.path}:latest"
-        self.base = base or f"{self.registry}/panoptes-utils:{self.lab['architecture']}"
+        self.base = f"{self.registry}/panoptes-utils:{self.lab['architecture']}"
         self.architecture, self.variant = PLATFORMS[self.lab["architecture"]]
         self._tls = ssl.create_default_context(cafile=self.lab["ca_file"])
         self.digests: dict[str, str] = {}
