@@ -72,12 +72,13 @@ class Unit:
         return self.run("sh", "-c", script)
 
     def play(
-        self, playbook: str, stop: Callable[[dict], bool] | None = None, check: bool = False, **settings
+        self, playbook: str, stop: Callable[[dict], bool] | None = None, options: str = "", **settings: object
     ) -> Result:
         """Runs a playbook with settings as extra variables.
 
         Args:
             stop: called with each event; the run is interrupted when it returns True.
+            options: further options of ansible-playbook.
         """
         interrupted = []
 
@@ -98,7 +99,7 @@ class Unit:
             project_dir=str(TOP),
             playbook=str(path),
             inventory=[str(SHARED / "inventory"), str(self._hosts)],
-            cmdline="--check --diff" if check else None,
+            cmdline=options or None,
             extravars=settings,
             envvars=environment,
             event_handler=on_event,
@@ -141,3 +142,17 @@ def make_unit(lab, tmp_path_factory):
     yield create
     for unit in made:
         unit.play(str(SHARED / "destroy.yml"), unit_names=[unit.name])
+
+
+@pytest.fixture(scope="session")
+def make_simulated_root():
+    """Lays out on a unit a directory that describes another machine: what a container cannot be for real."""
+
+    def lay_out(unit: Unit, os_release: str, **answers: object) -> str:
+        root = "/tmp/simulated-root"
+        unit.shell(f"rm -rf {root}; mkdir -p {root}/etc {root}/run/systemd/system")
+        for path, text in (("etc/os-release", os_release), ("simulated-answers.json", json.dumps(answers))):
+            unit.run("sh", "-c", 'printf "%s" "$1" > "$2"', "sh", text, f"{root}/{path}")
+        return root
+
+    return lay_out

@@ -6,6 +6,7 @@ import json
 import threading
 
 import pytest
+import requests
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -110,6 +111,23 @@ def test_changed_configuration_restarts_the_config_server_only(unit):
     assert started("config-server") != before["config-server"]
 
 
+def test_public_mode_reaches_out_and_wants_the_token(unit):
+    result = unit.play("unit.yml", panoptes_public=True)
+    assert result.code == 0, result.output
+    network = unit.lab["network"]
+    networks = json.loads(unit.docker("inspect", unit.name))[0]["NetworkSettings"]["Networks"]
+    server = f"http://{networks[network]['IPAddress']}:6563"
+    with requests.Session() as client:
+        client.trust_env = False
+        assert client.post(f"{server}/get-config", json={"key": "pan_id"}, timeout=20).json() == "PAN000"
+        change = {"simulator": ["weather"]}
+        assert client.post(f"{server}/set-config", json=change, timeout=20).status_code == 401
+        token = unit.run("cat", "/var/panoptes/conf_files/.config-server.token")
+        header = {"Authorization": f"Bearer {token}"}
+        assert client.post(f"{server}/set-config", json=change, headers=header, timeout=20).ok
+    assert unit.run("stat", "-c", "%a", "/var/panoptes/conf_files/.config-server.token") == "600"
+
+
 def test_self_check_says_what_does_not_work(unit):
     """A hub that is healthy a moment ago and dead now: the check from outside notices, and says where to look."""
     unit.play("unit.yml")
@@ -143,3 +161,16 @@ def test_removal_undoes_it_and_keeps_the_data(unit):
     gone = unit.play("remove.yml", remove_data=True, remove_images=True)
     assert gone.code == 0, gone.output
     assert unit.shell("ls -d /var/panoptes 2>/dev/null; getent passwd panoptes || true") == ""
+
+
+def test_account_that_has_the_number_already_is_the_units(unit):
+    """`pi` on many a Raspberry Pi: it is used, and removal leaves it where it was."""
+    unit.run("useradd", "--uid", "1000", "--create-home", "pi")
+    result = unit.play("unit.yml", options="--tags system")
+    assert result.code == 0, result.output
+    assert {"dialout", "plugdev"} <= set(unit.run("id", "-nG", "pi").split())
+    assert unit.run("stat", "-c", "%U", "/var/panoptes/conf_files") == "pi"
+    again = unit.play("unit.yml", options="--tags system")
+    assert again.changed == 0, again.output
+    assert unit.play("remove.yml", remove_data=True).code == 0
+    assert unit.run("id", "-u", "pi") == "1000"

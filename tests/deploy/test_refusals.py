@@ -43,15 +43,9 @@ def lines(message: str) -> list[str]:
 
 
 @pytest.fixture
-def simulated_root(unit):
-    """Lays out on the unit a directory that describes another machine: what a container cannot be for real."""
-
-    def lay_out(os_release: str = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian 13"\n', **answers) -> str:
-        root = "/tmp/simulated-root"
-        unit.shell(f"rm -rf {root}; mkdir -p {root}/etc {root}/run/systemd/system")
-        unit.run("sh", "-c", 'printf "%s" "$1" > "$2"', "sh", os_release, f"{root}/etc/os-release")
-        unit.run("sh", "-c", 'printf "%s" "$1" > "$2"', "sh", json.dumps(answers), f"{root}/simulated-answers.json")
-        return root
+def simulated_root(unit, make_simulated_root):
+    def lay_out(os_release: str = 'ID=debian\nVERSION_ID="13"\nPRETTY_NAME="Debian 13"\n', **answers: object) -> str:
+        return make_simulated_root(unit, os_release, **answers)
 
     return lay_out
 
@@ -187,6 +181,10 @@ def test_no_manifest_for_the_platform(lab, refused, foreign_release):
         ({"panotpes_public": True}, "No role reads a setting named panotpes_public: did you mean panoptes_public?"),
         ({"docker_source": "apt"}, "docker_source is 'apt': write one of auto, distro, docker_ce."),
         ({"panoptes_public": "maybe"}, "panoptes_public is 'maybe': it must be bool; see roles/preflight/README.md."),
+        (
+            {"system_timezone": "Mars/Olympus"},
+            "system_timezone is 'Mars/Olympus': write a name as in /usr/share/zoneinfo, such as Pacific/Honolulu.",
+        ),
         ({"panoptes_pan_id": "12"}, "panoptes_pan_id is '12': write PAN and three digits, such as PAN012."),
     ],
 )
@@ -211,6 +209,16 @@ def test_all_problems_in_one_message(refused, simulated_root):
 
 
 def test_check_mode_refuses_as_well(unit):
-    result = unit.play("unit.yml", check=True, docker_sorce="distro")
+    result = unit.play("unit.yml", options="--check", docker_sorce="distro")
     assert result.code != 0
     assert "did you mean docker_source?" in result.message
+
+
+def test_check_mode_on_a_blank_machine_changes_nothing(unit):
+    unit.shell("touch /tmp/before")
+    result = unit.play("unit.yml", options="--check --diff")
+    assert result.code == 0, result.output
+    assert result.changed > 5, "it has to say what it would do"
+    assert "Would install: " in result.output
+    touched = unit.shell(f"find {WATCHED} -xdev -cnewer /tmp/before 2>/dev/null || true")
+    assert not touched, f"check mode changed: {touched}"
