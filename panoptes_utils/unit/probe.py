@@ -123,7 +123,7 @@ class Probe:
         return max(0.0, time.time() - max(lists)) if lists else 10 * 365.25 * 86400
 
     def files(self, patterns: list) -> dict:
-        """path -> `kind`, `mode`, `uid`, `gid` and, by kind, `sha256` or `target`. Absent paths are left out."""
+        """path -> `kind`, `mode`, `uid`, `gid`, `age_s` and, by kind, `sha256` or `target`. Absent paths are left out."""
         found = {}
         for pattern in patterns:
             for path in glob.glob(pattern) if glob.has_magic(pattern) else [pattern]:  # noqa: PTH207 - absolute
@@ -162,16 +162,29 @@ class Probe:
         return found
 
     def services(self, units: list) -> dict:
-        """systemd unit -> `active` and `enabled` as booleans, `exists`; empty where systemd does not run."""
+        """systemd unit -> `exists`, `active`, `enabled`, and `active_s`, for how long; empty without systemd.
+
+        Seconds by the clock that only counts up: a Pi starts its services before it knows what time it is.
+        """
         if not units or not self.systemd():
             return {}
-        text = _output(["systemctl", "show", "-p", "Id,Names,LoadState,ActiveState,UnitFileState", "--", *units])
+        text = _output(
+            [
+                "systemctl",
+                "show",
+                "-p",
+                "Id,LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic",
+                "--",
+                *units,
+            ]
+        )
         found = {}
         for unit, block in zip(units, text.split("\n\n")):
             fields = dict(line.partition("=")[::2] for line in block.splitlines())
             found[unit] = {
                 "exists": fields.get("LoadState") not in ("not-found", None),
                 "active": fields.get("ActiveState") == "active",
+                "active_s": time.monotonic() - int(fields.get("ActiveEnterTimestampMonotonic") or 0) / 1e6,
                 "enabled": fields.get("UnitFileState", "").startswith("enabled"),
             }
         return found
@@ -263,6 +276,7 @@ def _describe_file(path: str) -> dict:
     except OSError:
         return {}
     described: dict = {"mode": f"{stat.S_IMODE(info.st_mode):04o}", "uid": info.st_uid, "gid": info.st_gid}
+    described["age_s"] = time.time() - info.st_mtime
     if stat.S_ISLNK(info.st_mode):
         target = os.path.join(os.path.dirname(path), os.readlink(path))  # noqa: PTH115, PTH118, PTH120 - one step only
         described.update(kind="link", target=os.path.normpath(target))

@@ -18,6 +18,7 @@ find var/panoptes -type d | sort | xargs stat -c '%a %u %g %n'
 readlink etc/localtime
 id panoptes
 dpkg-query -W -f '${db:Status-Status} ${Package}\n' docker.io docker-cli docker-compose python3-zmq
+docker info -f '{{.LiveRestoreEnabled}} {{.LoggingDriver}}'
 docker inspect -f '{{.Name}} {{.State.Health.Status}} {{.Config.Image}}' config-server messaging-hub
 """
 

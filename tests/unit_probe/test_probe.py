@@ -71,6 +71,7 @@ def test_files(tmp_path):
     file.chmod(0o640)
     (tmp_path / "link").symlink_to("settings.json")
     found = Probe().files([f"{tmp_path}/*", f"{tmp_path}/absent", "/dev/null"])
+    assert 0 <= found[str(file)].pop("age_s") < 60
     assert found[str(file)] == {
         "mode": "0640",
         "uid": os.getuid(),
