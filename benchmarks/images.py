@@ -141,11 +141,11 @@ from panoptes_utils.images.fits.solve import default_options, get_solve_field
 bare = ["solve-field", *default_options(60), "--overwrite"]
 own, peer = [], []
 for number in range(rounds):
-    shutil.copy(frame, "/tmp/a.fits")
+    shutil.copyfile(frame, "/tmp/a.fits")
     start = time.perf_counter()
     subprocess.run([*bare, "/tmp/a.fits"], check=True, capture_output=True)
     peer.append(time.perf_counter() - start)
-    shutil.copy(frame, "/tmp/b.fits")
+    shutil.copyfile(frame, "/tmp/b.fits")
     start = time.perf_counter()
     get_solve_field("/tmp/b.fits", timeout=60)
     own.append(time.perf_counter() - start)
