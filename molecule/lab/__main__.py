@@ -1,6 +1,5 @@
 """The lab: Docker Engine, both images, a TLS registry and the image of a simulated unit, on this machine."""
 
-import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -102,7 +101,10 @@ def _registry(api, state, cli, base, base_id):
 
 @main.command()
 def clean() -> None:
-    """Remove all that the lab made on this machine, and nothing else."""
+    """Remove all that the lab made on this machine, and nothing else.
+
+    An engine that was there before keeps its build cache: whose it is cannot be told.
+    """
     with settings.lock():
         state = settings.State()
         if engine.answers():
@@ -114,7 +116,7 @@ def clean() -> None:
         engine.down(state)
         for tool in state.get("tools", []):
             run(as_root(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "purge", "--yes", "-qq", tool]))
-        shutil.rmtree(settings.cache())
+        settings.remove_files()
     out.print("the lab is gone")
 
 

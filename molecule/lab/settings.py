@@ -5,6 +5,7 @@ import ipaddress
 import json
 import os
 import platform
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,13 +95,28 @@ class State:
             self.set(key, [*known, value])
 
 
+def _lock_file() -> Path:
+    return cache().parent / f".{cache().name}.lock"
+
+
 @contextmanager
 def lock():
     """One `up` or `clean` at a time; a second one waits."""
-    with (cache().parent / f".{cache().name}.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("lab: another run is at work; waiting for it", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with _lock_file().open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("lab: another run is at work; waiting for it", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # A `clean` that we waited for has removed the file: then this lock excludes nobody.
+            if _lock_file().exists() and _lock_file().stat().st_ino == os.fstat(file.fileno()).st_ino:
+                yield
+                return
+
+
+def remove_files() -> None:
+    """Remove the lab's folder and, last, the lock that the caller holds."""
+    lock_file = _lock_file()
+    shutil.rmtree(cache())
+    lock_file.unlink()
