@@ -6,6 +6,7 @@ never loads loguru. `start_logging` sends messages to the unit's log folder.
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -13,24 +14,57 @@ LINE = "{time:YYYY-MM-DD HH:mm:ss.SSS!UTC} {level:<8} {name}:{line} {message}"
 
 
 class _Logger:
-    """Hands every attribute through to loguru's logger."""
+    """Hands every attribute through to loguru's logger, or to the plain one of a service."""
+
+    def __init__(self) -> None:
+        self.target: Any = None
 
     def __getattr__(self, name: str) -> Any:
-        from loguru import logger as loguru_logger
+        if self.target is None:
+            from loguru import logger as loguru_logger
 
-        return getattr(loguru_logger, name)
+            self.target = loguru_logger
+        return getattr(self.target, name)
+
+
+class _Lines:
+    """One plain line a message on standard error: journald and Docker note the time of every line.
+
+    For processes that run for months in little memory: loguru and what it imports take 13 MB.
+    """
+
+    LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+    def __init__(self, level: str) -> None:
+        self._least = self.LEVELS.index(level)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.upper() not in self.LEVELS:
+            raise AttributeError(name)
+
+        def write(message: str) -> None:
+            if self.LEVELS.index(name.upper()) >= self._least:
+                text = message.replace("\n", "\\n")
+                with suppress(OSError):
+                    print(f"{name.upper()}: {text}", file=sys.stderr, flush=True)
+
+        return write
+
+    def exception(self, message: str) -> None:
+        """An error with the traceback of the exception that is being handled."""
+        import traceback
+
+        self.error(message)
+        with suppress(OSError):
+            traceback.print_exc(file=sys.stderr)
 
 
 logger: Any = _Logger()
 
 
 def log_to_stderr(level: str = "INFO") -> None:
-    """Make standard error the only place messages go, one plain line each.
-
-    The level and the message alone: journald and Docker note the time of every line.
-    """
-    logger.remove()
-    logger.add(sys.stderr, level=level, format="{level}: {message}", colorize=False, backtrace=False, diagnose=False)
+    """Make standard error the only place messages go, one plain line each, without loguru."""
+    logger.target = _Lines(level)
 
 
 def start_logging(
@@ -51,6 +85,9 @@ def start_logging(
         The path of the file.
     """
     default = Path(os.environ.get("PANDIR", ".")) / "logs"
+    from loguru import logger as loguru_logger
+
+    logger.target = loguru_logger
     folder = Path(directory or os.environ.get("PANLOG") or default)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{profile}.log"

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from panoptes_utils.config import status
 from panoptes_utils.config.access import MAX_BODY, Access, Denied
 from panoptes_utils.config.openapi import description
-from panoptes_utils.config.store import RUNNING, ConfigStore, Refused, to_bytes
+from panoptes_utils.config.store import RUNNING, ConfigStore, Conflict, Refused, to_bytes
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.logging import logger
 
@@ -70,7 +70,7 @@ class ConfigApp:
             methods, handler = self._paths.get(scope["path"], ((), None))
             if handler is None:
                 raise Denied(404, f"there is no {scope['path'][:80]!r} here; /openapi.json lists what there is")
-            if request.method not in methods and not (request.method == "HEAD" and "GET" in methods):
+            if request.method not in methods:
                 allowed = ", ".join(methods)
                 raise Denied(405, f"{request.method[:20]} is not possible here, {allowed} is",
                              ((b"allow", allowed.encode()),))  # fmt: skip
@@ -97,7 +97,10 @@ class ConfigApp:
         body = await request.body()
         if not body:
             if request.scope["query_string"]:
-                values = parse_qs(request.scope["query_string"].decode("latin-1"), max_num_fields=8).get("key")
+                try:
+                    values = parse_qs(request.scope["query_string"].decode("latin-1"), max_num_fields=8).get("key")
+                except ValueError as problem:
+                    raise Denied(400, f"the query cannot be read: {problem}") from problem
                 return values[0] if values else None
             return None
         asked = request.json(body)
@@ -131,6 +134,8 @@ class ConfigApp:
     async def _change(self, change: Callable[..., None], *arguments: Any) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, change, *arguments)
+        except Conflict as problem:
+            raise Denied(409, str(problem)) from problem
         except Refused as problem:
             raise Denied(422, str(problem)) from problem
         except InvalidConfig as problem:

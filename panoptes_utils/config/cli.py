@@ -51,12 +51,13 @@ def _get(options: argparse.Namespace) -> int:
     from panoptes_utils.logging import log_to_stderr
 
     log_to_stderr()
-    text = get_config(options.key, host=options.host, port=options.port, parse=False)
+    key = options.named_key or options.key
+    text = get_config(key, host=options.host, port=options.port, parse=False)
     if text is None:
         if options.default is not None:
             print(options.default)
             return 0
-        return _fail(f"no value at {options.key!r}" if options.key else "no configuration")
+        return _fail(f"no value at {key!r}" if key else "no configuration")
     value = json.loads(text)
     print(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
     return 0
@@ -115,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
     get = commands.add_parser("get", parents=[address], help="print a value, or everything")
     get.add_argument("key", nargs="?", help="dotted key such as devices[1].model")
-    get.add_argument("--key", dest="key", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    get.add_argument("--key", dest="named_key", help=argparse.SUPPRESS)
     get.add_argument("--default", help="what to print where there is no value")
     get.set_defaults(command=_get)
 

@@ -77,7 +77,11 @@ def set_config(
     text = _ask("set-config", {key: new_value}, host, port, token=_token())
     if text is None:
         return None
-    answer = json.loads(text)
+    try:
+        answer = json.loads(text)
+    except ValueError as problem:
+        logger.warning(f"config server: {problem}")
+        return None
     return deserialize_all_objects(answer) if parse else answer
 
 

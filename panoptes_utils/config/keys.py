@@ -7,11 +7,17 @@ MAX_LENGTH = 512
 MAX_DEPTH = 32
 
 Part = Union[str, int]
+# Every key of this form is within the bounds above.
+PATTERN = r"[^.\[\]]+(\[\d{1,6}\]){0,3}(\.[^.\[\]]+(\[\d{1,6}\]){0,3}){0,7}"
 _PIECE = re.compile(r"(?P<name>[^\[\]]*)(?P<indexes>(?:\[\d{1,6}\])*)")
 
 
 class KeyProblem(ValueError):
-    """The key cannot be read, or does not fit the configuration; the text says which key and why."""
+    """The key cannot be read; the text says which key and why."""
+
+
+class KeyConflict(KeyProblem):
+    """The key can be read but does not fit the configuration as it is."""
 
 
 def parse_key(key: str) -> List[Part]:
@@ -56,21 +62,21 @@ def set_part(tree: dict, key: str, parts: List[Part], value: Any) -> None:
     """Put the value into the tree (in place), making the missing levels above it.
 
     Raises:
-        KeyProblem: the key goes through something that is not a mapping or a list, or beyond a list's end.
+        KeyConflict: the key goes through something that is not a mapping or a list, or beyond a list's end.
     """
     node: Any = tree
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         if isinstance(part, int):
             if not isinstance(node, list):
-                raise KeyProblem(f"key {key!r}: {_above(parts, depth)} is not a list")
+                raise KeyConflict(f"key {key!r}: {_above(parts, depth)} is not a list")
             if part > len(node) or (part == len(node) and not last):
-                raise KeyProblem(f"key {key!r}: {_above(parts, depth)} has {len(node)} entries, no index {part}")
+                raise KeyConflict(f"key {key!r}: {_above(parts, depth)} has {len(node)} entries, no index {part}")
             if part == len(node):
                 node.append(value)
                 return
         elif not isinstance(node, dict):
-            raise KeyProblem(f"key {key!r}: {_above(parts, depth)} is a value, it holds no further keys")
+            raise KeyConflict(f"key {key!r}: {_above(parts, depth)} is a value, it holds no further keys")
         if last:
             node[part] = value
             return

@@ -3,10 +3,15 @@
 from functools import lru_cache
 from typing import Any, Dict, List, Optional
 
-from panoptes_utils.config.keys import MAX_DEPTH, MAX_LENGTH
+from panoptes_utils.config.keys import MAX_DEPTH, MAX_LENGTH, PATTERN
 from panoptes_utils.config.status import version
 
-_CHANGES = {"type": "object", "additionalProperties": True}
+_CHANGES = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^{PATTERN}$", "maxLength": MAX_LENGTH},
+    "additionalProperties": True,
+    "example": {"location.elevation": "3400 m"},
+}
 _KEY_BODY = {
     "type": "object",
     "required": ["key"],
@@ -25,7 +30,7 @@ _PROBLEMS = {
     401: "a change without the token",
     403: "a change from a page of another origin",
     405: "method not possible here",
-    409: "a file cannot be read",
+    409: "does not fit the configuration as it is, or a file cannot be read; `msg` says which",
     413: "body too long",
     415: "a change whose body is not declared as JSON",
     421: "addressed by a foreign name",
@@ -57,7 +62,9 @@ def description(token: bool) -> Dict[str, Any]:
     paths: Dict[str, Any] = {
         "/get-config": _titled(read, "The value at a key, null where there is none"),
         "/set-config": _titled(
-            {"post": _operation("Changes", body=_CHANGES, write=True, token=token)},
+            {
+                method: _operation("Changes", body=_CHANGES, write=True, token=token) for method in ("get", "post")
+            },
             "Change values; the answer is sent when they are on the disk",
         ),
         "/reset-config": _titled(
@@ -87,7 +94,7 @@ def description(token: bool) -> Dict[str, Any]:
         "info": {
             "title": "PANOPTES config server",
             "version": version(),
-            "description": "The configuration of one unit. `/set-config` also answers GET with a JSON body.",
+            "description": "The configuration of one unit.",
         },
         "paths": paths,
         "components": {

@@ -10,7 +10,9 @@ MAX_HEADERS = 16 * 1024
 class BoundedProtocol(HttpToolsProtocol):
     """Ends a connection whose request head is too long, or whose request does not arrive in time."""
 
+    _in_head = True
     _head_bytes = 0
+    _requests = 0
     _waiting_since: Optional[float] = None
 
     def connection_made(self, transport: Any) -> None:
@@ -20,28 +22,28 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """A part of a request arrived."""
-        if self._head_bytes >= 0:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEADERS + len(data):
-                self._too_long()
-                return
+        requests = self._requests
         super().data_received(data)
+        if self._in_head and requests == self._requests:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEADERS:
+                self._too_long()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
         self._waiting_since = self.loop.time()
-        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """The request's head is there; what follows is its body."""
-        self._head_bytes = -1
+        self._in_head = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is there."""
+        self._in_head, self._head_bytes = True, 0
         self._waiting_since = None
-        self._head_bytes = 0
+        self._requests += 1
         super().on_message_complete()
 
     def close_if_waiting_since(self, moment: float) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -115,6 +116,9 @@ def run(
     """
     from panoptes_utils.config.model import problems
 
+    # Until the event loop listens for them. As process 1 of a container there is no default action to rely on.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     path = config_path(config_file)
     store = ConfigStore(path, load_local=load_local, save_local=save_local, check=problems)
     token = None

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from panoptes_utils.config import files
 from panoptes_utils.config.durable import folder_lock
 from panoptes_utils.config.helpers import parse_config_directories
-from panoptes_utils.config.keys import KeyProblem, Part, get_part, parse_key, set_part
+from panoptes_utils.config.keys import KeyConflict, KeyProblem, Part, get_part, parse_key, set_part
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.logging import logger
 
@@ -24,6 +24,10 @@ Check = Callable[[Dict[str, Any]], List[str]]
 
 class Refused(ValueError):
     """A change that was not made: the text names the key and the reason."""
+
+
+class Conflict(Refused):
+    """A change that does not fit the configuration as it is: through a value, or beyond a list's end."""
 
 
 class ConfigStore:
@@ -92,13 +96,20 @@ class ConfigStore:
             changes: dotted keys and plain JSON values.
 
         Raises:
-            Refused: a key is malformed or does not fit, or a value is invalid.
+            Conflict: a key does not fit the configuration as it is.
+            Refused: a key is malformed or a value is invalid.
             OSError: the local file cannot be written; nothing was changed.
         """
         try:
             parsed = [(key, parse_key(key), value) for key, value in changes.items()]
+            to_bytes(changes)
         except KeyProblem as problem:
             raise Refused(str(problem)) from problem
+        except UnicodeEncodeError as problem:
+            raise Refused("the text has half a surrogate pair, which is no character") from problem
+        for key, parts, value in parsed:
+            if parts[0] == _OWN and (parts != [_OWN, "running"] or not isinstance(value, bool)):
+                raise Refused(f"{key}: of the server's own section only {RUNNING} can be set, to true or false")
         with self._changing:
             lasting = [change for change in parsed if change[1][0] != _OWN]
             if lasting and self.save_local:
@@ -159,8 +170,8 @@ class ConfigStore:
                 set_part(config, key, parts, deepcopy(value))
             for key, parts, _ in lasting:
                 _set_local(tree, self._base, config, key, parts)
-        except KeyProblem as problem:
-            raise Refused(str(problem)) from problem
+        except KeyConflict as problem:
+            raise Conflict(str(problem)) from problem
         before = set(self.check(self._config))
         wrong = [problem for problem in self.check(config) if problem not in before]
         if wrong:

@@ -6,6 +6,7 @@ answers who asks for statistics.
 
 import signal
 import socket
+import sys
 import threading
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -169,6 +170,9 @@ def run_hub(pairs: Sequence[Pair], **options: Any) -> Optional[str]:
     Raises:
         CannotStart: a port is impossible or taken.
     """
+    # As process 1 of a container there is no default action to rely on.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     hub = Hub(pairs, **options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hub.stop)

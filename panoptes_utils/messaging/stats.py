@@ -47,7 +47,8 @@ def show(stats: Dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table("pair", "messages/s", "bytes/s", "messages", "publishers", "subscribers", title="Messaging hub")
+    columns = ("pair", "messages/s", "bytes/s", "messages", "publishers", "subscribers", "lost")
+    table = Table(*columns, title="Messaging hub")
     for pair in stats["pairs"]:
         table.add_row(
             f"{pair['sub']} → {pair['pub']}",
@@ -56,6 +57,7 @@ def show(stats: Dict[str, Any]) -> None:
             f"{pair['messages']:,}",
             str(pair["publishers"]),
             str(pair["subscribers"]),
+            f"{pair['lost_estimate']:,}",
         )
     console.print(table)
     topics = Table("pair", "topic", "messages/s", "bytes/s", title="Topics")
@@ -67,5 +69,8 @@ def show(stats: Dict[str, Any]) -> None:
                 f"{rate['messages_per_second']:,}",
                 f"{rate['bytes_per_second']:,}",
             )
+    for pair in stats["pairs"]:
+        for peer, lost in pair["slow_subscribers"].items():
+            console.print(f"{peer} reads {pair['pub']} too slowly and lost about {lost:,} messages")
     if topics.row_count:
         console.print(topics)

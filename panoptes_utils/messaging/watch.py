@@ -1,7 +1,7 @@
 """What a hub knows about itself, without touching a message.
 
 Message and byte counts come from libzmq's proxy, connections from socket monitors, and what each subscriber was
-sent from the kernel's own counters of its TCP connection. Asking costs the data path nothing.
+sent from the kernel's own counters of its TCP connection (`loss.py`). Asking costs the data path nothing.
 """
 
 import json
@@ -14,10 +14,12 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
+
+from panoptes_utils.logging import logger
+from panoptes_utils.messaging.loss import Connection, on_the_wire
 
 Pair = Tuple[int, int]
-_EVENTS = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _TICK = 1.0
 
 
@@ -48,12 +50,19 @@ class _Watched:
 
     def __init__(self, pair: Pair, control: zmq.Socket, front: zmq.Socket, back: zmq.Socket):
         self.pair, self.control, self.front, self.back = pair, control, front, back
-        self.publishers: Dict[int, str] = {}
-        self.subscribers: Dict[int, str] = {}
+        self.publishers: Dict[int, Connection] = {}
+        self.subscribers: Dict[int, Connection] = {}
+        self.lost_by_gone = 0.0
         self.refused = 0
         self.counts: Tuple[int, ...] = (0,) * 8
         self.rates: Tuple[float, float] = (0.0, 0.0)
         self.counted_at = time.monotonic()
+
+    @property
+    def mean_size(self) -> float:
+        """Mean length of a message on the wire, in bytes."""
+        messages, size = self.counts[0], self.counts[1]
+        return on_the_wire(messages, size) / messages if messages else 1.0
 
 
 class Watch:
@@ -143,14 +152,18 @@ class Watch:
                 end.close(linger=0)
         self._listener.close()
 
-    def _note(self, monitor: zmq.Socket, watched: _Watched, connections: Dict[int, str]) -> None:
+    def _note(self, monitor: zmq.Socket, watched: _Watched, connections: Dict[int, Connection]) -> None:
         while monitor.poll(0):
-            event = parse_monitor_message(monitor.recv_multipart())
-            descriptor = event["value"]
-            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                connections[descriptor] = _peer(descriptor)
-            elif event["event"] == zmq.EVENT_DISCONNECTED:
-                connections.pop(descriptor, None)
+            # pyzmq's own parser of these two numbers would load asyncio, 10 MB of it.
+            event, descriptor = struct.unpack("=Hi", monitor.recv_multipart()[0])
+            if event == zmq.EVENT_ACCEPTED:
+                connections[descriptor] = Connection(descriptor)
+            elif event == zmq.EVENT_DISCONNECTED:
+                gone = connections.pop(descriptor, None)
+                if gone is not None:
+                    gone.close()
+                    if connections is watched.subscribers:
+                        watched.lost_by_gone += gone.lost(watched.mean_size, self._high_water_mark)
             else:
                 watched.refused += 1
 
@@ -163,14 +176,27 @@ class Watch:
         counts = tuple(struct.unpack("=Q", frame)[0] for frame in watched.control.recv_multipart())
         now = time.monotonic()
         elapsed = max(now - watched.counted_at, 1e-6)
-        watched.rates = ((counts[0] - watched.counts[0]) / elapsed, (counts[1] - watched.counts[1]) / elapsed)
+        messages, size = counts[0] - watched.counts[0], counts[1] - watched.counts[1]
+        watched.rates = (messages / elapsed, size / elapsed)
         watched.counts, watched.counted_at = counts, now
+        for subscriber in watched.subscribers.values():
+            subscriber.measure(on_the_wire(messages, size), watched.mean_size)
+            lost = subscriber.lost(watched.mean_size, self._high_water_mark)
+            if lost >= 1 and not subscriber.warned:
+                subscriber.warned = True
+                logger.warning(
+                    f"subscriber {subscriber.peer} of {watched.pair[0]} → {watched.pair[1]} reads too slowly "
+                    "and loses messages"
+                )
 
     def _tell(self) -> None:
         try:
             connection, _ = self._listener.accept()
         except OSError:
             return
+        for watched in self._watched:
+            if time.monotonic() - watched.counted_at > _TICK / 2:
+                self._count(watched)
         with connection:
             connection.settimeout(0.5)
             with suppress(OSError):
@@ -191,15 +217,17 @@ class Watch:
                     "publishers": len(watched.publishers),
                     "subscribers": len(watched.subscribers),
                     "refused": watched.refused,
+                    "lost_estimate": round(watched.lost_by_gone + sum(self._losses(watched).values())),
+                    "slow_subscribers": {
+                        peer: round(lost) for peer, lost in self._losses(watched).items() if lost >= 1
+                    },
                 }
                 for watched in self._watched
             ],
         }
 
-
-def _peer(descriptor: int) -> str:
-    try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
-            return "{}:{}".format(*connection.getpeername()[:2])
-    except OSError:
-        return "?"
+    def _losses(self, watched: _Watched) -> Dict[str, float]:
+        return {
+            subscriber.peer: subscriber.lost(watched.mean_size, self._high_water_mark)
+            for subscriber in watched.subscribers.values()
+        }

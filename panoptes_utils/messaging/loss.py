@@ -1,0 +1,98 @@
+"""How much a slow subscriber has missed, from the kernel's counters of its TCP connection.
+
+libzmq drops what does not fit into a subscriber's queue and counts nothing. But the kernel knows how many bytes a
+connection took, and the proxy how many came in. While a connection is blocked (bytes wait in the kernel and the
+peer takes none), what comes in and does not go out is first queued, then lost; what the queue held goes out when
+the peer reads again. The rest is the loss, as an estimate: the share of the traffic that the subscriber asked for
+is what it got before it was blocked.
+"""
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+
+_OUTGOING_QUEUE = termios.TIOCOUTQ
+# Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h), the same on every architecture.
+_BYTES_ACKED = 120
+
+
+def on_the_wire(messages: int, size: int) -> float:
+    """Bytes that messages take with ZMTP's framing: 2 each below 256 bytes, 9 above.
+
+    Args:
+        messages: how many.
+        size: bytes of all of them together.
+    """
+    return size + messages * (2 if size < 256 * messages else 9)
+
+
+class Connection:
+    """One connection of the hub, measured about once a second.
+
+    Args:
+        descriptor: the file descriptor of its TCP socket, which stays libzmq's.
+    """
+
+    def __init__(self, descriptor: int):
+        self.peer = "?"
+        self.warned = False
+        self._share = 1.0
+        self._owed = 0.0
+        self._lost = 0.0
+        self._blocked = False
+        self._was_blocked = False
+        self._written = 0
+        try:
+            # A duplicate, since libzmq may close its own at any moment and the number be used again.
+            self._socket = socket.socket(fileno=os.dup(descriptor))
+            self.peer = "{}:{}".format(*self._socket.getpeername()[:2])
+            self._written, _ = self._read()
+        except OSError:
+            self._socket = None
+
+    def measure(self, came_in: float, mean_size: float) -> None:
+        """Take the kernel's counters.
+
+        Args:
+            came_in: bytes that publishers sent to the pair since the last time.
+            mean_size: bytes of a message on the wire.
+        """
+        if self._socket is None:
+            return
+        try:
+            written, waiting = self._read()
+        except OSError:
+            return
+        went_out, self._written = written - self._written, written
+        blocked, self._was_blocked = waiting > 0 and self._was_blocked, waiting > 0
+        expected = self._share * came_in
+        if blocked or self._owed > 0:
+            self._owed = max(0.0, self._owed + expected - went_out)
+            # Reading again, and no more than what comes in goes out: the queue is empty, what is owed is lost.
+            if not waiting and went_out <= expected:
+                self._lost, self._owed = self._lost + self._owed / mean_size, 0.0
+        elif came_in > 0 and not waiting:
+            self._share += 0.3 * (min(1.0, went_out / came_in) - self._share)
+
+    def lost(self, mean_size: float, high_water_mark: int) -> float:
+        """About how many messages the subscriber lost.
+
+        Args:
+            mean_size: bytes of a message on the wire.
+            high_water_mark: messages that its queue holds.
+        """
+        return self._lost + max(0.0, self._owed / mean_size - high_water_mark)
+
+    def close(self) -> None:
+        """Give the duplicate back; without this the peer would not see the connection end."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _read(self) -> "tuple[int, int]":
+        """Bytes handed to the kernel so far, and how many of them the peer has not taken."""
+        waiting = struct.unpack("i", fcntl.ioctl(self._socket, _OUTGOING_QUEUE, b"\0" * 4))[0]
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        return struct.unpack_from("=Q", info, _BYTES_ACKED)[0] + waiting, waiting
