@@ -57,6 +57,7 @@ class ConfigApp:
             "/openapi.json": (("GET",), self._openapi),
             "/": (("GET",), self._file("index.html", b"text/html; charset=utf-8")),
             "/page.css": (("GET",), self._file("page.css", b"text/css; charset=utf-8")),
+            "/icon.svg": (("GET",), self._file("icon.svg", b"image/svg+xml")),
             "/page.js": (("GET",), self._file("page.js", b"text/javascript; charset=utf-8")),
         }
 

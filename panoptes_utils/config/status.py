@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict
@@ -27,17 +28,20 @@ async def report(store: ConfigStore, hub_port: int, token: bool) -> Dict[str, An
 
 async def hub_state(hub_port: int) -> Dict[str, Any]:
     """What the messaging hub says of itself; `{"state": "down"}` with the reason where it says nothing."""
-    try:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_unix_connection(f"\0panoptes-messaging-hub-{hub_port}"), timeout=1
-        )
+    loop, text = asyncio.get_running_loop(), b""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
         try:
-            text = await asyncio.wait_for(reader.read(1 << 20), timeout=1)
-            return {"state": "up", **json.loads(text)}
-        finally:
-            writer.close()
-    except (OSError, ValueError, asyncio.TimeoutError) as problem:
-        return {"state": "down", "reason": str(problem) or "no answer within 1 s"}
+            await loop.sock_connect(connection, f"\0panoptes-messaging-hub-{hub_port}")
+            while True:
+                part = await asyncio.wait_for(loop.sock_recv(connection, 65536), timeout=1)
+                if not part:
+                    return {"state": "up", **json.loads(text)}
+                text += part
+        except asyncio.TimeoutError:
+            return {"state": "down", "reason": "no answer within 1 s"}
+        except (OSError, ValueError):
+            return {"state": "down", "reason": f"no hub with port {hub_port} is running"}
 
 
 @lru_cache(maxsize=1)

@@ -21,10 +21,11 @@ function keyButton(name, path) {
 }
 
 function branch(name, path, value, open) {
-  if (value === null || typeof value !== "object") {
+  const empty = value === null || value === "" || (typeof value === "object" && !Object.keys(value).length);
+  if (empty || typeof value !== "object") {
     const leaf = element("div", "leaf");
-    const text = value === null ? "null" : String(value);
-    leaf.append(keyButton(name, path), ": ", element("span", value === null ? "value empty" : "value", text));
+    const text = empty ? JSON.stringify(value) : String(value);
+    leaf.append(keyButton(name, path), ": ", element("span", empty ? "value empty" : "value", text));
     leaf.dataset.text = `${path} ${text}`.toLowerCase();
     return leaf;
   }

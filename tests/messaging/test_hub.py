@@ -1,0 +1,335 @@
+"""The hub: pairs, ends, clashes, slow subscribers, keys, statistics."""
+
+import json
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from panoptes_utils.messaging import PanMessaging
+from panoptes_utils.messaging.health import check
+from panoptes_utils.messaging.watch import read_stats
+
+
+def until(true, seconds=15):
+    """Wait until a function gives something true, and give that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = true()
+        if found:
+            return found
+        time.sleep(0.05)
+    pytest.fail("never true")
+
+
+def pair_stats(hub, number=0):
+    return read_stats(hub.pairs[0])["pairs"][number]
+
+
+def test_every_pair_forwards_its_own(start):
+    hub = start(number=3)
+    assert check(hub.pairs) == []
+    wrong = [(hub.pairs[0][0], hub.pairs[1][1]), hub.pairs[2]]
+    assert check(wrong, timeout=0.5) == wrong[:1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(hub, number):
+    with PanMessaging.create_publisher(hub.sub) as pub:
+        pub.send_message("a", "b")
+        begin = time.monotonic()
+        assert hub.stop(number) == 0
+        assert time.monotonic() - begin < 2
+
+
+def test_a_pair_that_fails_takes_the_process_down(start):
+    # A proxy ends as libzmq ends it when its sockets fail: with an error.
+    broken = (
+        "import zmq; real = zmq.proxy_steerable\n"
+        "def fail(front, back, capture, control):\n"
+        "    if 'pair-' in __import__('threading').current_thread().name and not fail.done:\n"
+        "        fail.done = True; __import__('time').sleep(0.5); raise zmq.ZMQError(zmq.ENOTSOCK)\n"
+        "    real(front, back, capture, control)\n"
+        "fail.done = False; zmq.proxy_steerable = fail\n"
+    )
+    hub = start(number=2, before=broken)
+    assert hub.process.wait(timeout=10) == 1
+    assert "failed: " in hub.log.read_text()
+
+
+def test_a_port_that_is_taken_names_the_holder(hub, command, free_ports):
+    other = free_ports(1)[0]
+    for pair in ((hub.sub, other), (other, hub.pub)):
+        done = command("--pair", *pair)
+        assert done.returncode == 1
+        assert "is taken by python" in done.stderr
+        assert f"(process {hub.process.pid})" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--pair", 80, 6501], "port 80 cannot be used, choose one from 1025 to 65535"),
+        (["--pair", 6500, 65536], "port 65536 cannot be used"),
+        (["--pair", 6500, 6500], "port 6500 is named twice"),
+        (["--pair", 6500, 6501, "--pair", 6501, 6502], "port 6501 is named twice"),
+        (["--port", 65535], "port 65536 cannot be used"),
+        (["--host", "0.0.0.0"], "would let anyone on the network"),
+        (["--host", "192.0.2.1", "--curve-keys", "/nowhere"], "there is no /nowhere/server.key_secret"),
+        (["health", "--pair", 1, 2, "--timeout", 0.2], "no message came through 1 → 2"),
+        (["stats", "--pair", 1026, 1027], "no hub with the pair 1026 → 1027"),
+    ],
+)
+def test_impossible_requests_get_one_line(command, words, says):
+    done = command(*words)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ports_one_after_the_other(command, free_ports):
+    port = free_ports(1)[0]
+    program = f"import sys; from panoptes_utils.messaging.cli import main; sys.exit(main(['--port', '{port}']))"
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    try:
+        assert f"{port} → {port + 1}" in process.stderr.readline()
+        assert check([(port, port + 1)]) == []
+    finally:
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+        process.stderr.close()
+
+
+def test_ports_from_the_config_server(tmp_path, command, free_ports):
+    pytest.importorskip("uvicorn")
+    from panoptes_utils.config import config_server, set_config
+
+    first, second, config_port = free_ports(3)
+    path = tmp_path / "pocs.yaml"
+    path.write_text(f"messaging:\n  cmd_port: {first}\n  msg_port: {second}\n")
+    server = config_server(path, port=config_port)
+    program = (
+        "import sys; from panoptes_utils.messaging.cli import main;"
+        f"sys.exit(main(['--from-config', '--config-port', '{config_port}']))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    try:
+        assert f"{first} → {first + 1}" in process.stderr.readline()
+        assert check([(first, first + 1), (second, second + 1)]) == []
+        set_config("messaging.msg_port", None, port=config_port)
+        done = command("--from-config", "--config-port", config_port)
+        assert done.returncode == 1
+        assert "messaging.msg_port is None in the configuration" in done.stderr
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+        process.stderr.close()
+        server.terminate()
+        server.join()
+
+
+def test_health_sees_a_hub_that_hangs(hub, command):
+    words = ("health", "--pair", hub.sub, hub.pub)
+    assert command(*words).returncode == 0
+    hub.process.send_signal(signal.SIGSTOP)
+    try:
+        done = command(*words, "--timeout", "0.5")
+        assert done.returncode == 1
+        assert f"no message came through {hub.sub} → {hub.pub}" in done.stderr
+    finally:
+        hub.process.send_signal(signal.SIGCONT)
+
+
+def test_listens_on_loopback_only(hub):
+    listening = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        address, state = line.split()[1], line.split()[3]
+        host, _, port = address.partition(":")
+        if state == "0A" and int(port, 16) in (hub.sub, hub.pub):
+            listening.append(host)
+    assert listening == ["0100007F"] * 2
+
+
+def test_a_slow_subscriber_loses_its_own_messages_and_they_are_counted(start):
+    hub = start("--high-water-mark", 500)
+    context = zmq.Context()
+    fast, slow, pub = (context.socket(kind) for kind in (zmq.SUB, zmq.SUB, zmq.PUB))
+    for sub in (fast, slow):
+        sub.subscribe(b"")
+        sub.set_hwm(0 if sub is fast else 10)
+    slow.setsockopt(zmq.RCVBUF, 32768)
+    fast.connect(f"tcp://127.0.0.1:{hub.pub}")
+    slow.connect(f"tcp://127.0.0.1:{hub.pub}")
+    pub.set_hwm(0)
+    pub.connect(f"tcp://127.0.0.1:{hub.sub}")
+    try:
+        until(lambda: (pub.send(b"T 0"), fast.poll(20) and slow.poll(20))[1])
+        until(lambda: (pair_stats(hub)["publishers"], pair_stats(hub)["subscribers"]) == (1, 2))
+        sent = 30_000
+        received = 0
+        for number in range(sent):
+            pub.send(b"T " + b"x" * 1000)
+            # Paced by the subscriber that keeps up: what it misses is the hub's fault alone.
+            while fast.poll(0) or received < number - 100:
+                received += fast.recv() != b"T 0"
+        while received < sent and fast.poll(5000):
+            received += fast.recv() != b"T 0"
+        assert received == sent
+        until(lambda: pair_stats(hub)["lost_estimate"] > sent / 2)
+        # The slow one wakes up, gets what was kept for it, and the estimate becomes the count.
+        kept = 0
+        while slow.poll(1500):
+            kept += slow.recv() != b"T 0"
+        lost = sent - kept
+        assert 0 < kept < sent / 2
+        until(lambda: abs(pair_stats(hub)["lost_estimate"] - lost) < 0.1 * lost)
+        stats = pair_stats(hub)
+        assert len(stats["slow_subscribers"]) == 1
+        assert "reads too slowly and loses messages" in hub.log.read_text()
+        status = Path(f"/proc/{hub.process.pid}/status").read_text()
+        assert int(status.split("VmRSS:")[1].split()[0]) < 60_000, "a slow subscriber must not fill the memory"
+    finally:
+        context.destroy(linger=0)
+
+
+def test_statistics(hub, command):
+    with PanMessaging.create_subscriber(hub.pub) as sub, PanMessaging.create_publisher(hub.sub) as pub:
+        until(lambda: (pub.send_message("POCS", {}), sub.receive_message(timeout_ms=20)[0])[1])
+        before = pair_stats(hub)
+        for number in range(100):
+            pub.send_message("weather:rain" if number % 2 else "POCS", {"number": number})
+        after = until(lambda: (pair_stats(hub), pair_stats(hub)["messages"] >= before["messages"] + 100)[1] and
+                      pair_stats(hub))  # fmt: skip
+        assert after["bytes"] > before["bytes"] + 100 * len('POCS {"number": 1}')
+        assert (after["publishers"], after["subscribers"], after["lost_estimate"]) == (1, 1, 0)
+        feeder = subprocess.Popen(
+            [sys.executable, "-c",
+             "import time; from panoptes_utils.messaging import PanMessaging as P\n"
+             f"p = P.create_publisher({hub.sub})\n"
+             "while True: p.send_message('weather:rain', {}); p.send_message('POCS', {}); time.sleep(0.01)"]
+        )  # fmt: skip
+        try:
+            until(lambda: pair_stats(hub)["publishers"] == 2)
+            done = command("--pair", hub.sub, hub.pub, "stats", "--json", "--seconds", "1")
+            topics = json.loads(done.stdout)["pairs"][0]["topics"]
+            assert {"weather", "POCS"} <= set(topics)
+            assert topics["weather"]["messages_per_second"] > 5
+            table = command("--pair", hub.sub, hub.pub, "stats", "--seconds", "0.3", env={"COLUMNS": "120"}).stdout
+            assert f"{hub.sub} → {hub.pub}" in table
+            assert "weather" in table
+        finally:
+            feeder.kill()
+            feeder.wait()
+    until(lambda: pair_stats(hub)["subscribers"] == 0)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=300), end=st.sampled_from([0, 1]), greet=st.booleans())
+def test_bytes_that_are_no_zeromq_do_no_harm(fuzzed_hub, data, end, greet):
+    greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\x00NULL" + b"\0" * 48
+    with socket.create_connection(("127.0.0.1", fuzzed_hub.pairs[0][end]), timeout=5) as raw:
+        raw.sendall((greeting if greet else b"") + data)
+    assert fuzzed_hub.process.poll() is None
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(frames=st.lists(st.binary(max_size=200), min_size=1, max_size=4), kind=st.sampled_from([zmq.PUB, zmq.XSUB]))
+def test_any_message_passes_or_is_dropped(fuzzed_hub, frames, kind):
+    context = zmq.Context.instance()
+    end = context.socket(kind)
+    end.linger = 50
+    end.connect(f"tcp://127.0.0.1:{fuzzed_hub.pairs[0][0 if kind == zmq.PUB else 1]}")
+    end.send_multipart(frames)
+    end.close()
+    assert fuzzed_hub.process.poll() is None
+
+
+@pytest.fixture
+def fuzzed_hub(start):
+    """A hub that has to be well after whatever a test did to it."""
+    hub = start()
+    yield hub
+    assert check(hub.pairs) == []
+    until(lambda: pair_stats(hub)["publishers"] == 0, seconds=20)
+
+
+def test_a_message_that_is_too_long_ends_that_connection_only(start):
+    hub = start("--max-message", 1000)
+    with PanMessaging.create_subscriber(hub.pub) as sub, PanMessaging.create_publisher(hub.sub) as pub:
+        until(lambda: (pub.send_message("a", {}), sub.receive_message(timeout_ms=20)[0])[1])
+        pub.send_message("long", "x" * 2000)
+        with PanMessaging.create_publisher(hub.sub) as other:
+            other.send_message("good", {})
+            until(lambda: sub.receive_message(timeout_ms=2000)[0] == "good")
+    assert hub.process.poll() is None
+
+
+def test_many_connections_come_and_go(hub):
+    for _ in range(60):
+        PanMessaging.create_publisher(hub.sub).close()
+        PanMessaging.create_subscriber(hub.pub).close()
+    until(lambda: (pair_stats(hub)["publishers"], pair_stats(hub)["subscribers"]) == (0, 0))
+    descriptors = len(list(Path(f"/proc/{hub.process.pid}/fd").iterdir()))
+    assert descriptors < 60
+
+
+class TestCurve:
+    """Encryption, and only clients whose key is known."""
+
+    @pytest.fixture
+    def keys(self, tmp_path, command):
+        if not zmq.has("curve"):
+            pytest.skip("this libzmq has no CURVE")
+        done = command("keys", tmp_path / "keys", "--client", "dome")
+        assert done.returncode == 0, done.stderr
+        return tmp_path / "keys"
+
+    def test_the_folder(self, keys, command):
+        secret = sorted(path.name for path in keys.glob("*.key_secret"))
+        assert secret == ["dome.key_secret", "health.key_secret", "server.key_secret"]
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in keys.glob("*.key_secret"))
+        assert sorted(path.name for path in (keys / "clients").iterdir()) == ["dome.key", "health.key"]
+        before = (keys / "server.key_secret").read_bytes()
+        assert command("keys", keys).stdout == ""
+        assert (keys / "server.key_secret").read_bytes() == before
+        assert command("keys", keys, "--client", "../x").returncode == 1
+
+    def test_only_known_clients_are_heard(self, keys, start, command):
+        from panoptes_utils.messaging.curve import ClientKeys, make_keys
+
+        hub = start("--curve-keys", keys, "--host", "127.0.0.1")
+        assert check(hub.pairs, timeout=0.5) == hub.pairs
+        assert check(hub.pairs, curve=ClientKeys(keys, "dome")) == []
+        assert command("health", "--pair", hub.sub, hub.pub, "--curve-keys", keys).returncode == 0
+        make_keys(keys.parent / "strangers", ["dome"])
+        (keys.parent / "strangers" / "server.key").write_bytes((keys / "server.key").read_bytes())
+        stranger = ClientKeys(keys.parent / "strangers", "dome")
+        assert check(hub.pairs, timeout=0.5, curve=stranger) == hub.pairs
+        with PanMessaging.create_subscriber(hub.pub, curve=ClientKeys(keys, "dome")) as sub, \
+                PanMessaging.create_publisher(hub.sub, curve=ClientKeys(keys, "dome")) as pub:  # fmt: skip
+            until(lambda: (pub.send_message("a", {}), sub.receive_message(timeout_ms=20)[0])[1])
+        assert hub.stop() == 0
+
+    def test_a_secret_that_others_can_read_is_refused(self, keys, command, free_ports):
+        (keys / "server.key_secret").chmod(0o644)
+        done = command("--pair", *free_ports(2), "--curve-keys", keys)
+        assert done.returncode == 1
+        assert "chmod 600" in done.stderr
+
+
+def test_the_hub_and_its_health_check_load_little():
+    program = (
+        "import sys, panoptes_utils.messaging.hub, panoptes_utils.messaging.health, panoptes_utils.messaging.cli;"
+        "heavy = {'astropy', 'numpy', 'loguru', 'asyncio', 'ruamel', 'rich', 'http.client'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
