@@ -64,7 +64,7 @@ setup(
     url="https://www.projectpanoptes.org",
     packages=find_namespace_packages(include=["panoptes_utils", "panoptes_utils.*"]),
     include_package_data=True,
-    package_data={"panoptes_utils": ["VERSION", "**/*.html", "**/*.sex", "**/*.param", "**/*.conv"]},
+    package_data={"panoptes_utils": ["VERSION", "**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.sex", "**/*.param", "**/*.conv"]},
     python_requires=">=3.9",
     install_requires=["click>=8", "loguru", "rich", "ruamel.yaml"],
     extras_require={

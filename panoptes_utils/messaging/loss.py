@@ -16,6 +16,7 @@ import termios
 _OUTGOING_QUEUE = termios.TIOCOUTQ
 # Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h), the same on every architecture.
 _BYTES_ACKED = 120
+_MANY = 64 * 1024
 
 
 def on_the_wire(messages: int, size: int) -> float:
@@ -33,16 +34,22 @@ class Connection:
 
     Args:
         descriptor: the file descriptor of its TCP socket, which stays libzmq's.
+
+    Attributes:
+        peer: address and port of the other end.
+        lost: about how many messages it lost, if it is a subscriber.
+        warned: whether the log told so.
     """
 
     def __init__(self, descriptor: int):
         self.peer = "?"
+        self.lost = 0.0
         self.warned = False
         self._share = 1.0
         self._owed = 0.0
         self._lost = 0.0
-        self._blocked = False
-        self._was_blocked = False
+        self._most_owed = 0.0
+        self._was_waiting = False
         self._written = 0
         try:
             # A duplicate, since libzmq may close its own at any moment and the number be used again.
@@ -52,11 +59,12 @@ class Connection:
         except OSError:
             self._socket = None
 
-    def measure(self, came_in: float, mean_size: float) -> None:
+    def measure(self, came_in: float, queue: float, mean_size: float) -> None:
         """Take the kernel's counters.
 
         Args:
             came_in: bytes that publishers sent to the pair since the last time.
+            queue: bytes that libzmq keeps for this subscriber before it drops.
             mean_size: bytes of a message on the wire.
         """
         if self._socket is None:
@@ -66,24 +74,21 @@ class Connection:
         except OSError:
             return
         went_out, self._written = written - self._written, written
-        blocked, self._was_blocked = waiting > 0 and self._was_blocked, waiting > 0
+        # A healthy connection has a few bytes on their way at any moment; many, or again a second later, is blocked.
+        blocked, self._was_waiting = waiting > _MANY or (waiting > 0 and self._was_waiting), waiting > 0
         expected = self._share * came_in
         if blocked or self._owed > 0:
             self._owed = max(0.0, self._owed + expected - went_out)
+            self._most_owed = max(self._most_owed, self._owed)
             # Reading again, and no more than what comes in goes out: the queue is empty, what is owed is lost.
+            # Where it never owed what the queue holds, it lost nothing: the counters were read at different moments.
             if not waiting and went_out <= expected:
-                self._lost, self._owed = self._lost + self._owed / mean_size, 0.0
+                if self._most_owed > queue / 2:
+                    self._lost += self._owed / mean_size
+                self._owed = self._most_owed = 0.0
         elif came_in > 0 and not waiting:
             self._share += 0.3 * (min(1.0, went_out / came_in) - self._share)
-
-    def lost(self, mean_size: float, high_water_mark: int) -> float:
-        """About how many messages the subscriber lost.
-
-        Args:
-            mean_size: bytes of a message on the wire.
-            high_water_mark: messages that its queue holds.
-        """
-        return self._lost + max(0.0, self._owed / mean_size - high_water_mark)
+        self.lost = self._lost + max(0.0, self._owed - queue) / mean_size
 
     def close(self) -> None:
         """Give the duplicate back; without this the peer would not see the connection end."""

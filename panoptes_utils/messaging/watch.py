@@ -163,7 +163,7 @@ class Watch:
                 if gone is not None:
                     gone.close()
                     if connections is watched.subscribers:
-                        watched.lost_by_gone += gone.lost(watched.mean_size, self._high_water_mark)
+                        watched.lost_by_gone += gone.lost
             else:
                 watched.refused += 1
 
@@ -180,9 +180,9 @@ class Watch:
         watched.rates = (messages / elapsed, size / elapsed)
         watched.counts, watched.counted_at = counts, now
         for subscriber in watched.subscribers.values():
-            subscriber.measure(on_the_wire(messages, size), watched.mean_size)
-            lost = subscriber.lost(watched.mean_size, self._high_water_mark)
-            if lost >= 1 and not subscriber.warned:
+            queue = self._high_water_mark * watched.mean_size
+            subscriber.measure(on_the_wire(messages, size), queue, watched.mean_size)
+            if subscriber.lost >= 1 and not subscriber.warned:
                 subscriber.warned = True
                 logger.warning(
                     f"subscriber {subscriber.peer} of {watched.pair[0]} → {watched.pair[1]} reads too slowly "
@@ -217,17 +217,15 @@ class Watch:
                     "publishers": len(watched.publishers),
                     "subscribers": len(watched.subscribers),
                     "refused": watched.refused,
-                    "lost_estimate": round(watched.lost_by_gone + sum(self._losses(watched).values())),
+                    "lost_estimate": round(
+                        watched.lost_by_gone + sum(subscriber.lost for subscriber in watched.subscribers.values())
+                    ),
                     "slow_subscribers": {
-                        peer: round(lost) for peer, lost in self._losses(watched).items() if lost >= 1
+                        subscriber.peer: round(subscriber.lost)
+                        for subscriber in watched.subscribers.values()
+                        if subscriber.lost >= 1
                     },
                 }
                 for watched in self._watched
             ],
-        }
-
-    def _losses(self, watched: _Watched) -> Dict[str, float]:
-        return {
-            subscriber.peer: subscriber.lost(watched.mean_size, self._high_water_mark)
-            for subscriber in watched.subscribers.values()
         }
