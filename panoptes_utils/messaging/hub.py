@@ -98,12 +98,14 @@ class Hub:
             thread.start()
         self._watch.start()
         self._ended.wait()
-        self._watch.terminate_proxies()
+        ended = self._watch.terminate_proxies()
         for thread in self._threads:
-            thread.join(timeout=1)
+            thread.join(timeout=0.5)
         if self._curve is not None:
             self._curve.stop()
-        self.context.destroy(linger=100)
+        # A socket that a thread still uses must not be closed under it: the process ends soon anyway.
+        if ended and not any(thread.is_alive() for thread in self._threads):
+            self.context.destroy(linger=100)
         return self.failure
 
     def stop(self, *_: Any) -> None:

@@ -21,6 +21,8 @@ from panoptes_utils.messaging.loss import Connection, on_the_wire
 Pair = Tuple[int, int]
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _TICK = 1.0
+# Seconds until a proxy that does not answer counts as failed.
+_PATIENCE = 5.0
 
 
 def stats_address(pair: Pair) -> str:
@@ -84,6 +86,7 @@ class Watch:
         self._listener: Optional[socket.socket] = None
         self._wake_up, self._woken = os.pipe()[::-1]
         self._started = time.time()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def add(self, pair: Pair, front: zmq.Socket, back: zmq.Socket) -> zmq.Socket:
@@ -112,10 +115,12 @@ class Watch:
         """Begin to watch."""
         self._thread.start()
 
-    def terminate_proxies(self) -> None:
-        """Tell every proxy to end, and stop watching."""
+    def terminate_proxies(self) -> bool:
+        """Tell every proxy to end, and stop watching; returns whether the watching thread has ended."""
+        self._stopping = True
         os.write(self._wake_up, b"x")
         self._thread.join(timeout=1)
+        return not self._thread.is_alive()
 
     def close(self) -> None:
         """Give up what `listen` opened."""
@@ -134,7 +139,7 @@ class Watch:
         next_tick = time.monotonic() + _TICK
         while True:
             ready = dict(poller.poll(max(0, (next_tick - time.monotonic()) * 1000)))
-            if self._woken in ready:
+            if self._stopping or self._woken in ready:
                 break
             for monitor in monitors.keys() & ready.keys():
                 self._note(monitor, *monitors[monitor])
@@ -145,7 +150,9 @@ class Watch:
                     self._count(watched)
                 next_tick = time.monotonic() + _TICK
         for watched in self._watched:
-            watched.control.send(b"TERMINATE")
+            # A proxy that has failed answers no more, and then there is nothing to end.
+            with suppress(zmq.ZMQError):
+                watched.control.send(b"TERMINATE")
         for watched in self._watched:
             watched.control.poll(200)
             for end in (watched.control, watched.front, watched.back):
@@ -170,9 +177,11 @@ class Watch:
     def _count(self, watched: _Watched) -> None:
         """Ask the proxy for its counters: messages and bytes in and out of front and back."""
         watched.control.send(b"STATISTICS")
-        if not watched.control.poll(2000):
-            self._fail(f"pair {watched.pair[0]} → {watched.pair[1]} does not answer")
-            return
+        deadline = time.monotonic() + _PATIENCE
+        while not watched.control.poll(100):
+            if self._stopping or time.monotonic() > deadline:
+                self._fail(f"pair {watched.pair[0]} → {watched.pair[1]} does not answer")
+                return
         counts = tuple(struct.unpack("=Q", frame)[0] for frame in watched.control.recv_multipart())
         now = time.monotonic()
         elapsed = max(now - watched.counted_at, 1e-6)

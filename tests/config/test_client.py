@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from panoptes_utils.config.client import get_config, server_is_running, set_config
+from panoptes_utils.logging import log_to_stderr, logger
 
 
 def test_values(server):
@@ -38,7 +39,9 @@ def test_environment_names_the_server(server, monkeypatch):
     assert server_is_running()
 
 
-def test_refusals_give_none_and_a_line_in_the_log(server, capfd):
+def test_refusals_give_none_and_a_line_in_the_log(server, capfd, monkeypatch):
+    monkeypatch.setattr(logger, "target", None)
+    log_to_stderr()
     assert set_config("location.latitude", "95 deg", port=server.port) is None
     assert set_config("a..b", 1, port=server.port) is None
     assert set_config("x", object(), port=server.port) is None

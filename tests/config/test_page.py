@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from free_ports import free_ports
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 DRIVER = shutil.which("chromedriver")
@@ -74,9 +74,7 @@ class Browser:
 
 @pytest.fixture
 def browser(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_ports(1)[0]
     environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     driver = subprocess.Popen([DRIVER, f"--port={port}"], env=environment, stdout=subprocess.DEVNULL)
     made = None
@@ -102,11 +100,7 @@ def browser(tmp_path):
 def hub(tmp_path):
     """A running hub; gives its first port."""
     pytest.importorskip("zmq")
-    ports = []
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-            ports.append(str(probe.getsockname()[1]))
+    ports = [str(port) for port in free_ports(2)]
     program = "import sys; from panoptes_utils.messaging.cli import main; sys.exit(main())"
     process = subprocess.Popen([sys.executable, "-c", program, "--pair", *ports], stderr=subprocess.PIPE, text=True)
     assert "forwarding" in process.stderr.readline()

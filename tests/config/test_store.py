@@ -30,7 +30,7 @@ def same(one, other):
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(st.tuples(some_keys, values), min_size=1, max_size=5))
 def test_what_is_set_is_read_also_after_a_restart(unit, changes):
     with TemporaryDirectory() as folder:

@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from free_ports import free_ports
 
 pytest.importorskip("zmq")
 
@@ -36,20 +36,9 @@ class Hub:
         return self.process.wait(timeout=10)
 
 
-@pytest.fixture
-def free_ports():
-    """Give a number of free TCP ports."""
-
-    def find(number):
-        probes = [socket.socket() for _ in range(number)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        ports = [probe.getsockname()[1] for probe in probes]
-        for probe in probes:
-            probe.close()
-        return ports
-
-    return find
+@pytest.fixture(name="free_ports")
+def _free_ports():
+    return free_ports
 
 
 @pytest.fixture
@@ -71,7 +60,7 @@ def command():
 
 
 @pytest.fixture
-def start(free_ports, tmp_path):
+def start(tmp_path):
     """Start a hub with a number of pairs. What it logged is shown where the test fails."""
     hubs = []
 
