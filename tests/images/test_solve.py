@@ -117,8 +117,9 @@ class TestSolved:
         assert off_by(solved, sky.truth) < 13
 
     def test_own_options(self, sky, sky_file):
-        options = ["--scale-units=arcsecperpix", "--scale-low=12", "--scale-high=14", "--downsample=4", "--crpix-center"]
-        solved = fits.get_solve_field(sky_file, solve_opts=[*options, "--no-plots"], ra=303.2, dec=46, radius=5)
+        options = ["--scale-units=arcsecperpix", "--scale-low=12", "--scale-high=14", "--downsample=4"]
+        options += ["--crpix-center", "--no-plots"]
+        solved = fits.get_solve_field(sky_file, solve_opts=options, ra=303.2, dec=46, radius=5)
         assert off_by(solved, sky.truth) < 13
 
     @pytest.mark.parametrize("wrong", [{}, {"RA-MNT": 20.0, "DEC-MNT": 40.0, "PIXSCALE": 10.0}])
