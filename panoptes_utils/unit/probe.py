@@ -123,7 +123,7 @@ class Probe:
         return max(0.0, time.time() - max(lists)) if lists else 10 * 365.25 * 86400
 
     def files(self, patterns: list) -> dict:
-        """path -> `kind`, `mode`, `uid`, `gid`, `age_s` and, by kind, `sha256` or `target`. Absent paths are left out."""
+        """path -> `kind`, `mode`, `uid`, `gid`, `age_s` and, by kind, `sha256` or `target`; without absent paths."""
         found = {}
         for pattern in patterns:
             for path in glob.glob(pattern) if glob.has_magic(pattern) else [pattern]:  # noqa: PTH207 - absolute
