@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Optional
 
 from .errors import PlatformError, UnitError
 from .platforms import platform_of
-from .registry import Reference, Registry
+from .registry import Credentials, Reference, Registry
 
 # No clock of a working unit is before this: 2026-01-01 UTC. A Pi without a network starts in the past.
 EARLIEST = 1767225600
@@ -31,18 +31,20 @@ class Requirements(NamedTuple):
     uid: int = 1000
 
 
-def ask_registry(image: str, ca: str, platform: str, timeout: float = 15.0) -> dict:
+def ask_registry(image: str, ca: str, platform: str, credentials: str = "", timeout: float = 15.0) -> dict:
     """What the registry says of an image: `index` digest, `platforms` with their digests, `size` in bytes, `problem`.
 
     Args:
         image: `registry/repository:tag`.
         ca: PEM text of the registry's CA, or nothing for the system's own trust.
+        credentials: path of a file with `username:password`; anonymous without.
         platform: the one whose size is wanted, such as `linux/arm/v7`.
     """
     answer: dict[str, Any] = {"image": image, "index": "", "platforms": {}, "size": 0, "problem": ""}
     try:
         reference = Reference.parse(image)
-        registry = Registry(reference.registry, ca=ca or None, timeout=timeout)
+        login = Credentials.from_file(credentials) if credentials else None
+        registry = Registry(reference.registry, ca=ca or None, credentials=login, timeout=timeout)
         index = registry.index(reference.repository, reference.digest or reference.tag)
         answer["index"] = index.digest
         answer["platforms"] = {entry.platform: entry.digest for entry in index.manifests}

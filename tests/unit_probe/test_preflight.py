@@ -143,3 +143,12 @@ def test_registry_that_is_not_there():
 
 def test_image_name_that_is_none():
     assert "is not an image name" in ask_registry("r.example.org/UPPER:latest", "", "linux/amd64")["problem"]
+
+
+def test_login_that_others_can_read(tmp_path):
+    login = tmp_path / "login"
+    login.write_text("anna:secret\n")
+    login.chmod(0o644)
+    problem = ask_registry("127.0.0.1:1/u:latest", "", "linux/amd64", credentials=str(login))["problem"]
+    assert f"chmod 0600 {login}" in problem
+    assert "secret" not in problem

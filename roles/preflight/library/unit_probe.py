@@ -63,6 +63,10 @@ options:
     description: The registry's CA certificate in PEM, where the system does not trust it.
     type: str
     default: ""
+  registry_credentials:
+    description: File on the unit with C(username:password) for the registry, mode 0600.
+    type: str
+    default: ""
   requirements:
     description: What the machine has to offer, as in panoptes_utils/unit/preflight.py; fills C(unit.problems).
     type: dict
@@ -100,6 +104,8 @@ def main() -> None:
         arguments[name] = {"type": "path"}
     arguments["image"] = {"type": "str"}
     arguments["registry_ca"] = {"type": "str", "default": ""}
+    # The path, not the login itself, so that there is nothing here to keep from a log.
+    arguments["registry_credentials"] = {"type": "str", "default": "", "no_log": False}
     arguments["root"] = {"type": "path", "default": "/"}
     module = AnsibleModule(argument_spec=arguments, supports_check_mode=True)
     wanted = module.params
@@ -132,7 +138,9 @@ def main() -> None:
         state["compose_hashes"] = probe.compose_hashes(wanted["compose_file"], wanted["env_file"])
     facts = {"unit": state}
     if wanted["image"]:
-        facts["unit_registry"] = ask_registry(wanted["image"], wanted["registry_ca"], state["platform"])
+        facts["unit_registry"] = ask_registry(
+            wanted["image"], wanted["registry_ca"], state["platform"], wanted["registry_credentials"]
+        )
     if wanted["requirements"] is not None:
         try:
             requirements = Requirements(**wanted["requirements"])
