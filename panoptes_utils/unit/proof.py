@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
 import time
 from typing import Callable, Optional
 
 from .engine import Container, Engine
 from .errors import HealthError, UnitError
-from .observing import ask_config
+from .selfcheck import check_config, check_pair
 from .settings import Settings
-
-_TOPIC = b"PANOPTES-UNIT-PROOF"
 
 
 def require_tools(settings: Settings) -> None:
@@ -58,9 +54,11 @@ def works(settings: Settings) -> None:
     Raises:
         HealthError: the first of them that does not work.
     """
-    _prove_config(settings)
-    for pair in settings.hub_pairs:
-        _prove_pair(int(pair[0]), int(pair[1]), settings.limits.round_trip_s)
+    limit = settings.limits.round_trip_s
+    if settings.config_url:
+        check_config(settings.config_url, settings.config_key, settings.config_value, limit)
+    for subscribe, publish in settings.hub_pairs:
+        check_pair(int(subscribe), int(publish), limit)
 
 
 def soak(engine: Engine, services: list, seconds: float, progress: Callable[[str], None]) -> None:
@@ -102,35 +100,3 @@ def _refuse_failure(engine: Engine, container: Container) -> None:
         raise HealthError(f"{container.service} {how}: {said}" if said else f"{container.service} {how}")
     if container.health == "unhealthy":
         raise HealthError(f"{container.service} is unhealthy: {engine.last_words(container.id)}")
-
-
-def _prove_config(settings: Settings) -> None:
-    url, key, expected = settings.config_url, settings.config_key, settings.config_value
-    if not url:
-        return
-    try:
-        value = ask_config(url, key, timeout=settings.limits.round_trip_s)
-    except (OSError, ValueError) as error:
-        raise HealthError(f"the config server at {url} does not answer: {error}") from None
-    if value is None or (expected and value != expected):
-        raise HealthError(f"the config server answers {key}={value!r}, and this unit is {expected!r}")
-
-
-def _prove_pair(subscribe: int, publish: int, limit_s: float) -> None:
-    import zmq
-
-    text = json.dumps({"pid": os.getpid(), "at": time.time()}).encode()
-    message = _TOPIC + b" " + text
-    with zmq.Context() as context, context.socket(zmq.SUB) as listener, context.socket(zmq.PUB) as speaker:
-        for socket in (listener, speaker):
-            socket.setsockopt(zmq.LINGER, 0)
-        listener.setsockopt(zmq.SUBSCRIBE, _TOPIC)
-        listener.connect(f"tcp://127.0.0.1:{publish}")
-        speaker.connect(f"tcp://127.0.0.1:{subscribe}")
-        end = time.monotonic() + limit_s
-        # A subscription takes a moment to reach the hub, so the message is sent until it comes round.
-        while time.monotonic() < end:
-            speaker.send(message)
-            if listener.poll(100) and listener.recv() == message:
-                return
-    raise HealthError(f"no message came round the hub's pair {subscribe}→{publish} within {limit_s:g} s")

@@ -5,21 +5,23 @@ Standard library and Debian's python3-zmq, because an Ansible module carries thi
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import time
-import urllib.error
-import urllib.request
 import uuid
-from typing import Any
 
 from .errors import HealthError
+from .observing import ask_config
 
 LOOPBACK = "127.0.0.1"
 
 
-def check_config(port: int, key: str, expected: Any, timeout: float = 10.0) -> float:
+def check_config(url: str, key: str, expected: str, timeout: float = 10.0) -> float:
     """Ask the config server for a key of this unit.
+
+    Args:
+        expected: what it has to answer; any value where empty.
 
     Returns:
         Seconds until the answer.
@@ -27,25 +29,17 @@ def check_config(port: int, key: str, expected: Any, timeout: float = 10.0) -> f
     Raises:
         HealthError: no answer, or one for another unit; says where to look.
     """
-    request = urllib.request.Request(
-        f"http://{LOOPBACK}:{port}/get-config",
-        data=json.dumps({"key": key}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
     started = time.monotonic()
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310 - the scheme is ours
-            answer = json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        raise HealthError(
-            f"config server: port {port} answers {error.code} {error.reason}; see: docker logs config-server"
-        ) from None
-    except (OSError, ValueError) as error:
+        answer = ask_config(url, key, timeout)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise HealthError(
-            f"config server: no usable answer on port {port} ({reason}); see: docker logs config-server"
+            f"config server: no usable answer at {url} ({reason}); see: docker logs config-server"
         ) from None
-    if answer != expected:
+    if answer is None:
+        raise HealthError(f"config server: it has no value for {key}; see: docker logs config-server")
+    if expected and answer != expected:
         raise HealthError(
             f"config server: {key} is {answer!r} and not {expected!r}; a value set by hand is in pocs_local.yaml "
             "and wins over the inventory: remove it there, or set the inventory to it"

@@ -80,7 +80,7 @@ def main() -> None:
     asked = module.params
     questions = {
         "config server": lambda: check_config(
-            asked["config_port"], asked["config_key"], asked["config_value"], asked["timeout"]
+            f"http://127.0.0.1:{asked['config_port']}", asked["config_key"], asked["config_value"], asked["timeout"]
         )
     }
     for sub_port, pub_port in asked["pairs"]:
