@@ -45,7 +45,7 @@ own_flavour() {
     x86_64) echo amd64 ;;
     aarch64 | arm64) [ "$(dpkg --print-architecture 2>/dev/null)" = armhf ] && echo arm32v7 || echo arm64v8 ;;
     armv7l) echo arm32v7 ;;
-    *) fail "no flavour for machine type $(uname -m); name one: --arch amd64" ;;
+    *) echo unknown ;;
   esac
 }
 
@@ -80,7 +80,9 @@ parse() {
     [ -n "$registry" ] || fail "--cloud needs a registry; give --registry NAME or set PANOPTES_REGISTRY"
     [ -z "$flavours$base_image" ] || fail "--cloud makes every flavour on its default base; leave --arch and --base-image out"
   fi
-  flavours=${flavours:-$(own_flavour)}
+  own=$(own_flavour)
+  flavours=${flavours:-$own}
+  [ "$flavours" != unknown ] || fail "no flavour is made for machine type $(uname -m); name one: --arch amd64"
 }
 
 # What the labels say: the commit, its date, the version, where the sources are.
@@ -127,6 +129,13 @@ plan_build() { # IMAGE FLAVOUR
     "--build-arg CREATED=$created --build-arg SOURCE=$source_url ."
 }
 
+# Without a registry there is no manifest list: the tag then names this machine's own flavour.
+plan_local_tag() { # IMAGE
+  if [ -z "$registry" ] && [[ " $flavours " == *" $own "* ]]; then
+    echo "docker tag $(flavour_of "$1" "$own") $(name_of "$1"):$tag"
+  fi
+}
+
 plan_push() { # IMAGE
   local list arch variant flavour
   list=$(name_of "$1"):$tag
@@ -159,8 +168,7 @@ check_docker() {
 
 check_emulators() {
   [ -d /proc/sys/fs/binfmt_misc ] || return 0   # not Linux: Docker Desktop brings its own
-  local own flavour
-  own=$(own_flavour)
+  local flavour
   for flavour in $flavours; do
     [ "$flavour" != "$own" ] || continue
     [ "$own-$flavour" != arm64v8-arm32v7 ] || continue
@@ -247,7 +255,10 @@ main() {
   if $print; then
     for image in $images; do
       if $cloud; then plan_cloud "$image"; continue; fi
-      if $build; then for flavour in $flavours; do plan_build "$image" "$flavour"; done; fi
+      if $build; then
+        for flavour in $flavours; do plan_build "$image" "$flavour"; done
+        plan_local_tag "$image"
+      fi
       if $push; then plan_push "$image"; fi
     done
     return
@@ -269,6 +280,7 @@ main() {
         read -ra line < <(plan_build "$image" "$flavour")
         run "${line[@]}"
       done
+      while read -ra line; do run "${line[@]}"; done < <(plan_local_tag "$image")
     done
   fi
   # Everything is built and checked before the first push: no half manifest.

@@ -110,6 +110,23 @@ def test_utils_is_built_on_the_base_of_its_own_flavour():
     ]
 
 
+def test_without_a_registry_the_tag_names_the_own_flavour():
+    own, tag = plan("utils")
+    assert tag == ["docker", "tag", own[own.index("--tag") + 1], "panoptes-utils:latest"]
+    assert [line[1] for line in plan("utils", "--registry", "r")] == ["build"]
+
+
+def test_hosted_checks_map_the_checkout_over_the_working_directory():
+    dockerfiles = [
+        (TOP / "docker" / f"Dockerfile.utils.{name}").read_text(encoding="utf-8") for name in ("amd64", "rpi")
+    ]
+    (place,) = {re.search(r"^WORKDIR (.+)$", text, re.MULTILINE)[1] for text in dockerfiles}
+    pages = {".travis.yml": "$TRAVIS_BUILD_DIR", ".github/workflows/tests.yml": "$GITHUB_WORKSPACE"}
+    for page, checkout in pages.items():
+        text = (TOP / page).read_text(encoding="utf-8")
+        assert f"{checkout}:{place}" in text and "scripts/testing/run_tests.sh" in text, page
+
+
 @pytest.mark.parametrize("tag", ["latest", "v1.2"])
 @pytest.mark.parametrize("image", ["base", "utils"])
 def test_cloud_build_does_the_steps_of_a_local_build(image, tag):
