@@ -87,3 +87,15 @@ def test_injected_facts_are_not_used(role):
     injected = re.compile(r"\{\{[^}]*\bansible_(distribution|architecture|os_family|hostname|memtotal)")
     for path in role.rglob("*.yml"):
         assert not injected.search(path.read_text(encoding="utf-8")), path
+
+
+def test_switches_are_read_as_booleans(role):
+    """`-e panoptes_public=false` on the command line is a text, and a text that is not empty is true."""
+    switches = [name for name, option in options(role).items() if option["type"] == "bool"]
+    for path in (*role.rglob("*.yml"), *role.rglob("*.j2")):
+        if path.parent.name in ("defaults", "meta"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        for name in switches:
+            bare = re.search(rf"(if|not|and|or|when:|==|!=) {name}\b(?! *\| *bool)", text)
+            assert not bare, f"{path.relative_to(TOP)}: {bare.group()} needs | bool"
