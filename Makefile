@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-images test-arm64 clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-images test-arm64 docs bench-images-lib clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -62,6 +62,12 @@ bench-images: unit ## Weight of the images, download after a module change, cost
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py
+
+docs: venv ## The pages of the Python module, from its docstrings: docs/site/api/index.html
+	sphinx-build --fail-on-warning --keep-going --quiet docs/api docs/site/api
+
+bench-images-lib: venv ## Figures of the image functions: benchmarks/images_lib.md
+	python benchmarks/images_lib.py --write
 
 clean: ## Remove the virtual environment and build products of this checkout
 	rm -rf .venv build dist artifacts .pytest_cache .ruff_cache .hypothesis

@@ -72,6 +72,7 @@ setup(
         "images": IMAGES,
         "deploy": DEPLOY,
         "tests": TESTS,
+        "docs": ["sphinx>=7"],
     },
     entry_points={
         "console_scripts": [

@@ -32,5 +32,5 @@ rm -f "$dir/.complete"
 echo "make-venv: Python packages into $dir (one to three minutes)"
 "$python" -m venv "$dir"
 "$dir/bin/pip" install --quiet --quiet --upgrade pip
-"$dir/bin/pip" install --quiet --quiet --editable "$top[services,images,deploy,tests]"
+"$dir/bin/pip" install --quiet --quiet --editable "$top[services,images,deploy,tests,docs]"
 echo "$want" > "$dir/.complete"

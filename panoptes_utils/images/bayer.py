@@ -1,8 +1,8 @@
 """Colours of a raw image: which pixel of the Bayer matrix sees which colour.
 
-Pixels are numbered from 0; x is the column, y the row. Seen as `numpy` shows an image the matrix is
+Pixels are numbered from 0; x is the column, y the row. Seen as `numpy` shows an image the matrix is::
 
-        x even  x odd
+            x even  x odd
     y even  G2      B
     y odd   R       G1
 """

@@ -379,8 +379,7 @@ def get_wcsinfo(fits_fname):
 
     Returns:
         dict: Quantities by wcsinfo's names, among them `ra_center`, `dec_center`, `orientation`, `pixscale`,
-            `fieldw`,
-        `fieldh`, `crpix0`; plain numbers and words where there is no unit; `wcs_file`, the path.
+        `fieldw`, `fieldh`, `crpix0`; plain numbers and words where there is no unit; `wcs_file`, the path.
 
     Raises:
         FileNotFoundError: no such file.

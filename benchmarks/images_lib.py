@@ -1,0 +1,185 @@
+"""Figures of the image functions: solving and finding sources, on simulated frames and a real one.
+
+    python benchmarks/images_lib.py [--write] [--frames 20]
+
+Times are ratios against bare solve-field in the same run; the rest is compared with the truth of the simulation.
+Needs the astronomy programs of panoptes-base.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from rich.console import Console
+from rich.progress import track
+from scipy.spatial import cKDTree
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))
+
+from sky_simulator import simulate  # noqa: E402 - beside the tests
+
+from panoptes_utils import error  # noqa: E402
+from panoptes_utils.images import fits  # noqa: E402
+from panoptes_utils.images.fits.solve import default_options  # noqa: E402
+from panoptes_utils.logging import logger  # noqa: E402
+from panoptes_utils.sources import lookup_point_sources  # noqa: E402
+
+REPEATS = 7
+console = Console(stderr=True)
+
+
+def real_frame():
+    """The real frame of the tests' data, or None."""
+    places = [os.getenv("PANOPTES_SHARED_DATA"), HERE.parents[1] / "shared" / "data"]
+    found = [Path(place) / "unsolved.fits" for place in places if place]
+    return next((path for path in found if path.is_file()), None)
+
+
+def solving_times(frame, folder):
+    """Ratios of get_solve_field to bare solve-field, runs of each kind taking turns."""
+    content = Path(frame).read_bytes()
+    path = folder / "frame.fits"
+    options = default_options(60)
+
+    def bare():
+        subprocess.run(["solve-field", *options, "--overwrite", path], check=True, capture_output=True)
+
+    kinds = {
+        "bare": bare,
+        "same": lambda: fits.get_solve_field(path, solve_opts=options, timeout=60),
+        "default": lambda: fits.get_solve_field(path, timeout=60),
+        "known": lambda: fits.get_solve_field(path, timeout=60, ra=303.2, dec=46.0, radius=3, pixel_scale=10.3),
+    }
+    times = {kind: [] for kind in kinds}
+    for _ in track(range(REPEATS), "Real frame", console=console):
+        for kind, call in kinds.items():
+            for old in folder.iterdir():
+                old.unlink()
+            path.write_bytes(content)
+            began = perf_counter()
+            call()
+            times[kind].append(perf_counter() - began)
+    ratios = {
+        kind: statistics.median(mine / base for mine, base in zip(times[kind], times["bare"])) for kind in kinds
+    }
+    return {kind: statistics.median(values) for kind, values in times.items()}, ratios
+
+
+def simulated_frames(number, folder):
+    """Solve and look for sources in frames of 5 to 20 degrees; a row of figures for each."""
+    random = np.random.default_rng(20190511)
+    rows = []
+    for index in track(range(number), "Simulated frames", console=console):
+        width, size = random.uniform(5, 20), 1000
+        frame = simulate(
+            ra=random.uniform(0, 360),
+            dec=np.degrees(np.arcsin(random.uniform(-1, 1))),
+            pixscale=width * 3600 / size,
+            size=size,
+            rotation=random.uniform(0, 360),
+            flipped=bool(index % 2),
+            trails=index % 3,
+            blind=True,
+            seed=index,
+        )
+        path = frame.write(folder / f"{index}.fits")
+        row = {"width": width, "trails": index % 3, "stars": len(frame.stars), "pixels": None}
+        began = perf_counter()
+        try:
+            fits.get_solve_field(path, timeout=60)
+        except (error.SolveError, error.Timeout):
+            pass
+        else:
+            # The error where it matters: all over the image, not only in the middle.
+            x, y = np.meshgrid(np.linspace(50, size - 50, 7), np.linspace(50, size - 50, 7))
+            found = fits.getwcs(path).pixel_to_world(x, y).icrs
+            true = frame.wcs.pixel_to_world(x, y).icrs
+            row["pixels"] = float(np.median(found.separation(true).arcsec)) / frame.truth["pixscale_arcsec"]
+            row["centre"] = (
+                SkyCoord(*fits.getwcs(path).wcs.crval, unit="deg")
+                .separation(SkyCoord(frame.truth["ra_deg"], frame.truth["dec_deg"], unit="deg"))
+                .arcsec
+                / frame.truth["pixscale_arcsec"]
+            )
+        row["seconds"] = perf_counter() - began
+        for method in ("sextractor", "sep"):
+            row[method] = found_sources(frame, frame.write(folder / "sources.fits"), method)
+        rows.append(row)
+    return rows
+
+
+def found_sources(frame, path, method):
+    """Recall at SNR 10 of stars that no other star touches, of all stars, and the rate of false sources."""
+    table = lookup_point_sources(path, method=method)
+    found = np.c_[table[f"{method}_x"] - 1, table[f"{method}_y"] - 1]
+    stars = np.c_[frame.stars["x"], frame.stars["y"]]
+    tree = cKDTree(stars)
+    size = frame.data.shape[0]
+    wanted = ((stars > 12) & (stars < size - 13)).all(axis=1) & (np.asarray(frame.stars["snr"]) >= 10)
+    alone = np.array([len(near) == 1 for near in tree.query_ball_point(stars, 5)])
+    hit = cKDTree(found).query(stars)[0] < 2
+    return hit[wanted & alone].mean(), hit[wanted].mean(), (tree.query(found)[0] > 2).mean()
+
+
+def main():
+    """Measure, print, and with --write keep the page beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=20, help="simulated frames")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/images_lib.md")
+    chosen = parser.parse_args()
+    logger.remove()
+    lines = ["# Figures of the image functions", ""]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    lines += [f"Measured by `make bench-images-lib` on {machine}, load {os.getloadavg()[0]:.1f} at the start.", ""]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        frame = real_frame()
+        if frame:
+            seconds, ratios = solving_times(frame, folder)
+            lines += ["## Solving a real frame (700 × 700, 2 degrees)", ""]
+            lines += ["| | median s | ratio to bare solve-field | wanted |", "|---|---|---|---|"]
+            for kind, name, wanted in (
+                ("bare", "`solve-field`, scale guessed", ""),
+                ("same", "`get_solve_field` with the same options", "≤ 1.1"),
+                ("default", "`get_solve_field` as it comes (position of the mount from the header)", ""),
+                ("known", "`get_solve_field`, pixel scale and position known", "≤ 0.6"),
+            ):
+                lines.append(f"| {name} | {seconds[kind]:.2f} | {ratios[kind]:.2f} | {wanted} |")
+            lines.append("")
+        rows = simulated_frames(chosen.frames, folder)
+    solved = [row for row in rows if row["pixels"] is not None]
+    lines += [f"## {len(rows)} simulated frames, 5 to 20 degrees, nothing known, with hot pixels and trails", ""]
+    lines += ["| | measured | wanted |", "|---|---|---|"]
+    lines += [f"| solved | {len(solved)} of {len(rows)} | ≥ 95 % |"]
+    lines += [f"| median error over the image, pixels | {np.median([row['pixels'] for row in solved]):.2f} | ≤ 1 |"]
+    lines += [f"| median error of the centre, pixels | {np.median([row['centre'] for row in solved]):.2f} | |"]
+    lines += [f"| median seconds to solve | {np.median([row['seconds'] for row in solved]):.1f} | |"]
+    for method in ("sextractor", "sep"):
+        alone, overall, false = np.median([row[method] for row in rows], axis=0)
+        worst, most = min(row[method][0] for row in rows), max(row[method][2] for row in rows)
+        lines += [
+            f"| {method}: recall at SNR 10, stars 5 pixels apart (worst) | {alone:.3f} ({worst:.3f}) | ≥ 0.95 |",
+            f"| {method}: recall at SNR 10, blends included | {overall:.3f} | |",
+            f"| {method}: false sources (worst) | {false:.4f} ({most:.4f}) | ≤ 0.02 |",
+        ]
+    lines += ["", "| width, degrees | trails | stars | error, pixels | s |", "|---|---|---|---|---|"]
+    for row in rows:
+        pixels = "not solved" if row["pixels"] is None else f"{row['pixels']:.2f}"
+        lines.append(f"| {row['width']:.1f} | {row['trails']} | {row['stars']} | {pixels} | {row['seconds']:.1f} |")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if chosen.write:
+        (HERE / "images_lib.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
