@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-images test-arm64 docs bench-images-lib clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-services bench-images test-arm64 docs bench-images-lib clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ test-pi64: lab ## The same on a virtual ARM64 machine
 
 test-arm64: lab ## The images' checks on arm64v8 too, through emulation (half an hour; nightly)
 	PANOPTES_TEST_FLAVOURS=amd64,arm32v7,arm64v8 pytest tests/docker/test_platforms.py
+
+bench-services: venv ## Config server and messaging hub beside their peers (benchmarks/services.md; 8 minutes)
+	python benchmarks/services.py
 
 bench-images: unit ## Weight of the images, download after a module change, cost of solving inside
 	python benchmarks/images.py

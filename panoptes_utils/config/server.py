@@ -6,7 +6,6 @@ import ipaddress
 import os
 import signal
 import socket
-import sys
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -116,9 +115,10 @@ def run(
     """
     from panoptes_utils.config.model import problems
 
-    # Until the event loop listens for them. As process 1 of a container there is no default action to rely on.
+    # Until the event loop listens for them. As process 1 of a container there is no default action to rely on, and
+    # an exception would get lost where it hits a module that is just being imported.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: os._exit(0))
     path = config_path(config_file)
     store = ConfigStore(path, load_local=load_local, save_local=save_local, check=problems)
     token = None

@@ -4,9 +4,9 @@ The data path is libzmq's steerable proxy, one thread of C code a pair. One more
 answers who asks for statistics.
 """
 
+import os
 import signal
 import socket
-import sys
 import threading
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -174,7 +174,7 @@ def run_hub(pairs: Sequence[Pair], **options: Any) -> Optional[str]:
     """
     # As process 1 of a container there is no default action to rely on.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: os._exit(0))
     hub = Hub(pairs, **options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hub.stop)

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from datetime import datetime
+from datetime import datetime, timezone
 
 import pytest
 import zmq
@@ -50,7 +50,7 @@ def test_text_and_dict_come_out_as_dicts(ends):
     topic, content = sub.receive_message(timeout_ms=5000)
     assert topic == "PANCHAT"
     assert content["message"] == "Hello"
-    assert abs(content["timestamp"] - datetime.utcnow()).total_seconds() < 60
+    assert abs(content["timestamp"] - datetime.now(timezone.utc).replace(tzinfo=None)).total_seconds() < 60
     pub.send_message("STATUS", {"a": {"b": [1, 2]}, "date": datetime(2017, 1, 1)})
     assert sub.receive_message(timeout_ms=5000) == ("STATUS", {"a": {"b": [1, 2]}, "date": datetime(2017, 1, 1)})
 
