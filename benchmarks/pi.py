@@ -1,0 +1,105 @@
+"""How long a blank ARM machine takes to become a unit, role by role, and to come back after a restart.
+
+Runs on a virtual machine of the lab (`make lab` with the ARM flavour first). Prints the table and writes it to pi.md.
+
+    python benchmarks/pi.py [--flavour arm32v7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+TOP = Path(__file__).parents[1]
+for folder in ("molecule/lab", "molecule/shared"):
+    sys.path.insert(0, str(TOP / folder))
+
+import testinfra  # noqa: E402
+import unit_checks  # noqa: E402
+from vm import Machine, clone  # noqa: E402
+
+NAME = "panoptes-bench"
+# Waiting for apt, for the download and for unpacking: what any way of setting up this machine would cost.
+OTHERS = ("Install packages", "Install Docker Engine", "Fetch the image", "Deploy the release")
+
+
+def provision(machine: Machine) -> tuple[float, dict]:
+    """Seconds of a run of unit.yml, and of each of its tasks as `role : task`."""
+    with tempfile.TemporaryDirectory() as folder:
+        hosts = Path(folder) / "hosts.yml"
+        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": f"-F {machine.ssh_config}"}
+        hosts.write_text(json.dumps({"units": {"hosts": {machine.name: own}}}), encoding="utf-8")
+        command = ["ansible-playbook", "-i", "molecule/shared/inventory", "-i", str(hosts), "playbooks/unit.yml"]
+        settings = {"ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+                    "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all"}
+        start = time.monotonic()
+        done = subprocess.run(command, cwd=TOP, env={**os.environ, **settings}, capture_output=True, text=True)
+        seconds = time.monotonic() - start
+    if done.returncode:
+        sys.exit(f"bench: unit.yml ended with {done.returncode}\n{done.stdout[-4000:]}")
+    rows = re.findall(r"^(.+?) -{2,} *([\d.]+)s$", done.stdout.split("TASKS RECAP")[-1], flags=re.MULTILINE)
+    return seconds, {name.strip(): float(number) for name, number in rows}
+
+
+def restart(machine: Machine) -> tuple[float, float]:
+    """Seconds from power on to ssh, and to both services healthy."""
+    machine.ssh("sync")
+    machine.cut()
+    start = time.monotonic()
+    machine.on()
+    machine.wait(1800)
+    reached = time.monotonic() - start
+    host = testinfra.get_host(f"ssh://{machine.name}", ssh_config=str(machine.ssh_config), sudo=True)
+    unit_checks.wait_healthy(host, 1800)
+    return reached, time.monotonic() - start
+
+
+def main() -> None:
+    """Measures, prints and writes the table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--flavour", default="arm32v7", choices=["arm32v7", "arm64v8"])
+    flavour = options.parse_args().flavour
+    machine = clone(NAME, flavour)
+    try:
+        print("unit.yml on the blank machine ...", flush=True)
+        total, tasks = provision(machine)
+        print("unit.yml again ...", flush=True)
+        rerun, _ = provision(machine)
+        print("power off and on ...", flush=True)
+        ssh, healthy = restart(machine)
+    finally:
+        machine.destroy()
+    roles: dict = defaultdict(float)
+    for name, seconds in tasks.items():
+        roles[name.partition(" : ")[0] if " : " in name else "the playbook itself"] += seconds
+    others = sum(seconds for name, seconds in tasks.items() if name.partition(" : ")[2].startswith(OTHERS))
+    lines = [
+        f"# A blank {flavour} machine becomes a unit",
+        "",
+        f"Emulated (QEMU, 2 processors, 1 GB) on {os.cpu_count()} cores; a real Pi is faster, the shares count.",
+        "",
+        "| part | seconds |",
+        "|---|---|",
+        *(f"| role {role} | {seconds:.0f} |" for role, seconds in roles.items()),
+        f"| all of unit.yml | {total:.0f} |",
+        f"| of it apt, download and unpacking | {others:.0f} |",
+        f"| of it our own | {total - others:.0f} ({100 * (total - others) / total:.0f} %) |",
+        f"| unit.yml again, nothing to change | {rerun:.0f} |",
+        f"| power on to ssh | {ssh:.0f} |",
+        f"| power on to both services healthy | {healthy:.0f} ({healthy / ssh:.2f} times that) |",
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    (TOP / "benchmarks" / "pi.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

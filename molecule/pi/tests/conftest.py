@@ -1,0 +1,117 @@
+"""The machine under test, switched on and off as a unit on a site is, and the playbook that a technician types."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import testinfra
+import yaml
+
+TOP = Path(__file__).parents[3]
+SHARED = TOP / "molecule" / "shared"
+for folder in (SHARED, TOP / "molecule" / "lab", TOP / "molecule" / "update" / "tests"):
+    sys.path.insert(0, str(folder))
+
+import unit_checks  # noqa: E402
+from vm import Machine  # noqa: E402
+
+BOOT_S = 1800  # on emulated processors that others use too
+HEALTHY_S = 900
+
+
+class Pi:
+    """A unit in a virtual machine.
+
+    Attributes:
+        machine: the virtual machine.
+        figures: what was measured, name -> text; printed at the end.
+    """
+
+    def __init__(self, name: str, flavour: str, scratch: Path) -> None:
+        self.machine = Machine.named(name)
+        self.flavour = flavour
+        self.scratch = scratch
+        self.figures: dict[str, str] = {}
+        self._hosts = scratch / "hosts.yml"
+        arguments = f"-F {self.machine.ssh_config}"
+        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": arguments}
+        self._hosts.write_text(json.dumps({"units": {"hosts": {name: own}}}), encoding="utf-8")
+
+    @property
+    def host(self):
+        """The testinfra host, as root by sudo."""
+        return testinfra.get_host(
+            f"ssh://{self.machine.name}",
+            ssh_config=str(self.machine.ssh_config), sudo=True)
+
+    def play(self, playbook: str, **settings) -> tuple:
+        """Run a playbook; its exit code, its output and how many tasks changed something."""
+        command = ["ansible-playbook", "-i", str(SHARED / "inventory"), "-i", str(self._hosts), f"playbooks/{playbook}"]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run([*command, "-e", json.dumps(settings)], cwd=TOP, capture_output=True, text=True,
+                              env=environment, check=False)
+        changed = re.search(r"changed=(\d+)", done.stdout.split("PLAY RECAP")[-1])
+        return done.returncode, done.stdout + done.stderr, int(changed.group(1)) if changed else -1
+
+    def start(self, world: bool = True) -> float:
+        """Switch it on; seconds until it lets a person in."""
+        self.machine.on(world=world)
+        return self.machine.wait(BOOT_S)
+
+    def whole(self) -> str:
+        """Wait until both services are healthy and check that both run the release of the release file; its digest."""
+        host = self.host
+        unit_checks.wait_healthy(host, HEALTHY_S)
+        digest = unit_checks.release(host)["PANOPTES_UTILS_IMAGE"].partition("@")[2]
+        for service in unit_checks.SERVICES:
+            image = unit_checks.inspect(host, service)["Config"]["Image"]
+            assert image.endswith(digest), f"{service} runs {image}, the release is {digest}{unit_checks.logs(host)}"
+        for pair in unit_checks.PAIRS:
+            unit_checks.round_trip_ms(host, *pair)
+        assert unit_checks.config(host)["pan_id"] == "PAN000"
+        return digest
+
+    def unchanged(self) -> None:
+        """unit.yml finds nothing to do."""
+        code, output, changed = self.play("unit.yml")
+        assert (code, changed) == (0, 0), output
+
+    def journal_of_update(self) -> str:
+        """The steps that the update under way has journalled."""
+        return self.host.run("cat /var/lib/panoptes-unit/journal.jsonl").stdout
+
+    def wait_for_step(self, step: str, limit: float = 900) -> None:
+        """Wait until the update under way has journalled a step."""
+        end = time.monotonic() + limit
+        while f'"{step}"' not in (text := self.journal_of_update()):
+            assert time.monotonic() < end, f"no step {step} in {limit:.0f} s:\n{text}{unit_checks.logs(self.host)}"
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def pi(tmp_path_factory, request):
+    """The scenario's one unit."""
+    scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "molecule.yml"
+    platform = yaml.safe_load(scenario.read_text(encoding="utf-8"))["platforms"][0]
+    unit = Pi(platform["name"], platform["flavour"], tmp_path_factory.mktemp("pi"))
+    request.config.stash[FIGURES] = unit.figures
+    return unit
+
+
+FIGURES = pytest.StashKey[dict]()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print what was measured."""
+    figures = config.stash.get(FIGURES, {})
+    if figures:
+        terminalreporter.section("figures of the virtual machine")
+        for name, text in figures.items():
+            terminalreporter.write_line(f"{name}: {text}")

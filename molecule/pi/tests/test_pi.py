@@ -1,0 +1,138 @@
+"""A provisioned unit on ARM: what it runs, and that it comes back by itself whatever happens to power and network."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import unit_checks
+
+PLATFORMS = {"arm32v7": ("linux/arm/v7", "arm", "armhf"), "arm64v8": ("linux/arm64", "arm64", "arm64")}
+
+
+def test_flavour_was_chosen_through_the_manifest_list(pi):
+    platform, engine, dpkg = PLATFORMS[pi.flavour]
+    host = pi.host
+    assert host.check_output("dpkg --print-architecture") == dpkg
+    assert host.check_output("docker version --format {{.Server.Arch}}") == engine
+    release = unit_checks.release(host)
+    assert release["PANOPTES_PLATFORM"].startswith(platform)
+    image = json.loads(host.check_output("docker image inspect %s", release["PANOPTES_UTILS_IMAGE"]))[0]
+    assert image["Architecture"] == engine
+    clock = float(host.check_output("docker exec config-server date +%s"))
+    assert abs(clock - float(host.check_output("date +%s"))) < 60, "the containers live in another time"
+
+
+def test_services_work(pi):
+    pi.whole()
+
+
+def test_restart(pi):
+    pi.machine.ssh("sudo systemd-run --on-active=1 systemctl reboot")
+    end = time.monotonic() + 600
+    before = boot_id(pi)
+    while True:  # until it has gone down and come up again
+        try:
+            if boot_id(pi) != before:
+                break
+        except Exception as error:
+            assert time.monotonic() < end, error
+        time.sleep(1)
+    pi.whole()
+    pi.unchanged()
+
+
+def boot_id(pi) -> str:
+    return pi.machine.ssh("cat /proc/sys/kernel/random/boot_id", limit=30)
+
+
+def test_power_cut_while_idle(pi):
+    before = pi.whole()
+    pi.machine.cut()
+    start = time.monotonic()
+    boot = pi.start()
+    assert pi.whole() == before
+    healthy = time.monotonic() - start
+    pi.figures["power on to ssh"] = f"{boot:.0f} s"
+    pi.figures["power on to both services healthy"] = f"{healthy:.0f} s, {healthy / boot:.2f} times that"
+    pi.unchanged()
+
+
+def test_no_network_at_boot(pi):
+    before = pi.whole()
+    pi.machine.cut()
+    pi.start(world=False)
+    assert pi.host.run("curl -m 5 -sk https://%s/v2/", unit_checks.lab()["registry"]).rc != 0, "the cable is not out"
+    assert pi.whole() == before
+    pi.machine.world(True)
+    wait_for_registry(pi)
+    pi.unchanged()
+
+
+def wait_for_registry(pi) -> None:
+    end = time.monotonic() + 300
+    while pi.host.run("curl -m 5 -sk https://%s/v2/", unit_checks.lab()["registry"]).rc:
+        assert time.monotonic() < end, "the registry cannot be reached again"
+        time.sleep(2)
+
+
+@pytest.fixture(scope="module")
+def update(pi):
+    """Another good release, of which 32 MB are new, and the tool that would bring it."""
+    from releases import Releases
+    from unit_under_test import UnitUnderTest
+
+    here = unit_checks.lab()
+    platform, architecture, _ = PLATFORMS[pi.flavour]
+    releases = Releases(f"--platform={platform} {here['registry']}/panoptes-utils:{pi.flavour}")
+    releases.architecture, releases.variant = architecture, platform.partition("/")[2].partition("/")[2]
+    unit = UnitUnderTest(pi.host, releases.source)
+    slow = {"healthy_s": 900, "round_trip_s": 60, "registry_s": 60, "soak_s": 5}
+    unit.settings({"limits": slow})
+    yield releases
+    releases.remove_images()
+
+
+@pytest.mark.parametrize("step", ["fetch", "switch"])
+def test_power_cut_during_an_update(pi, update, step):
+    old = pi.whole()
+    new = update.offer_with_big_layer(f"big-{step}", 32_000_000)
+    assert new != old
+    pi.machine.ssh("sudo systemd-run --unit=update-under-test panoptes-unit update --force "
+                   "--settings /etc/panoptes/unit-under-test.yaml")
+    pi.wait_for_step(step)
+    pi.machine.cut()
+    pi.start()
+    pi.figures[f"power cut at step {step}"] = "whole on the " + ("old" if pi.whole() == old else "new") + " release"
+    assert pi.whole() in (old, new)
+    recovered = pi.host.run("systemctl is-failed panoptes-unit-recover.service").stdout.strip()
+    assert recovered != "failed", pi.host.run("journalctl -u panoptes-unit-recover -n 30 --no-pager").stdout
+
+
+def test_dead_card(pi, tmp_path):
+    """The disk is lost; a blank one with the backup of the old becomes the same unit."""
+    from vm import clone
+
+    host = pi.host
+    host.check_output("docker exec config-server panoptes-config-server set location.elevation '1234.5 m'")
+    pi.machine.ssh("sudo hostnamectl set-hostname pan000")
+    before = unit_checks.config(host)
+    history = host.run("cat /var/lib/panoptes-unit/history.jsonl").stdout
+    key = host.check_output("cat /etc/ssh/ssh_host_ed25519_key.pub")
+    code, output, _ = pi.play("backup.yml", backup_dir=str(tmp_path), backup_host_keys=True)
+    assert code == 0, output
+
+    start = time.monotonic()
+    clone(pi.machine.name, pi.flavour)
+    assert not pi.host.exists("docker")
+    code, output, _ = pi.play("unit.yml", unit_restore=True, backup_dir=str(tmp_path))
+    assert code == 0, output
+    pi.figures["blank card to the same unit"] = f"{(time.monotonic() - start) / 60:.1f} min"
+    pi.whole()
+    host = pi.host
+    assert unit_checks.config(host) == before
+    assert host.run("cat /var/lib/panoptes-unit/history.jsonl").stdout.startswith(history)
+    assert host.check_output("hostname") == "pan000"
+    assert host.check_output("cat /etc/ssh/ssh_host_ed25519_key.pub") == key
+    pi.unchanged()
