@@ -26,6 +26,7 @@ from .errors import UnitError
 from .files import sync_folder
 
 FORMAT = 1
+PATHS = ("/var/panoptes/conf_files", "/var/lib/panoptes-unit")
 # Configuration and history are kilobytes; whoever names a folder of images here is told.
 LIMIT_BYTES = 50_000_000
 # Written on the unit once everything is back, so that a second run knows and a half-done one does not.
@@ -68,6 +69,36 @@ def make(archive: str, paths: list, unit: str = "", root: str = "/") -> dict:
     }
     _write(Path(archive), _pack(manifest, contents), 0o600)
     return manifest
+
+
+def make_dated(folder: str, paths: list, keep: int = 30, root: str = "/") -> tuple:
+    """Write an archive named after this machine and the time into a folder that is there, such as a USB stick.
+
+    Args:
+        folder: where; each machine has a folder of its own in it.
+        paths: as for `make`.
+        keep: how many archives of this machine are left there; 0 for all.
+        root: where the machine's files are; another one than `/` only in tests.
+
+    Returns:
+        The path of the archive, and its manifest; the archive was read back and verified.
+
+    Raises:
+        BackupError: the folder is not there, or cannot be written, or what was written cannot be read back.
+    """
+    if not Path(folder).is_dir():
+        raise BackupError(f"there is no folder {folder}: plug the stick in, or set backup_nightly_dir to another one")
+    own = Path(folder) / _hostname(root)
+    target = own / time.strftime("%Y-%m-%dT%H%M%SZ.tar.gz", time.gmtime())
+    try:
+        own.mkdir(exist_ok=True)
+        make(str(target), paths, _hostname(root), root)
+        manifest, _ = read(str(target))
+        for old in sorted(own.glob("*.tar.gz"))[:-keep] if keep else []:
+            old.unlink()
+    except OSError as error:
+        raise BackupError(f"{target} cannot be written: {error.strerror}") from None
+    return target, manifest
 
 
 def read(archive: str) -> tuple:

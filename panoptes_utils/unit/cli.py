@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, Optional
 
-from . import doctor
+from . import backup, doctor
 from .errors import BROKEN, FAILED, OK, USAGE, ConfigurationError, UnitError
 from .report import Report, ago, megabytes, short, stamp
 from .settings import DEFAULT_PATH, Settings, load
@@ -103,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     verb("unlock", _unlock, "updates may restart services again")
     made = verb("clear", _clear, "take a release out of quarantine, to be tried again")
     made.add_argument("digest", help="as `status` shows it; the first digits are enough; or `all`")
+    made = verb("backup", _backup, "keep this unit's small state in a folder (what the nightly timer calls)")
+    made.add_argument("folder", help="must be there, for instance a USB stick that is mounted")
+    made.add_argument("paths", nargs="*", default=backup.PATHS, help=f"default {' '.join(backup.PATHS)}")
+    made.add_argument("--keep", type=int, default=30, help="how many backups are left there (30); 0 for all")
     verb("doctor", _doctor, "look for what would keep an update from working, with the remedy")
     return parser
 
@@ -221,6 +225,13 @@ def _history(options: argparse.Namespace) -> int:
             for part in textwrap.wrap(line["reason"], 100):
                 print(f"    {part}")
     return OK
+
+
+def _backup(options: argparse.Namespace) -> int:
+    if options.keep < 0:
+        raise ConfigurationError(f"--keep must not be negative, is {options.keep}")
+    archive, manifest = backup.make_dated(options.folder, list(options.paths), options.keep)
+    return _told(options, f"{len(manifest['files'])} files, verified, in {archive}", archive=str(archive))
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -172,3 +172,35 @@ def test_the_same_state_gives_the_same_archive(unit, tmp_path, monkeypatch):
     os.utime(unit / "var/panoptes/conf_files/pocs.yaml", (0, 0))
     backup.make(str(other), PATHS, "x", str(unit))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_nightly_backups_are_dated_verified_and_bounded(unit, tmp_path, monkeypatch):
+    stick = tmp_path / "stick"
+    with pytest.raises(backup.BackupError, match="plug the stick in"):
+        backup.make_dated(str(stick), PATHS, root=str(unit))
+    stick.mkdir()
+    (stick / "pan013").mkdir()
+    (stick / "pan013" / "2026-01-01T000000Z.tar.gz").write_text("another unit's")
+    made = []
+    for moment in [backup.time.gmtime(1_800_000_000 + 86400 * day) for day in range(4)]:
+        monkeypatch.setattr(backup.time, "gmtime", lambda *_, moment=moment: moment)
+        path, manifest = backup.make_dated(str(stick), PATHS, keep=2, root=str(unit))
+        assert "/var/panoptes/conf_files/pocs_local.yaml" in manifest["files"]
+        made.append(path)
+    assert sorted((stick / "pan012").iterdir()) == made[-2:]
+    assert (stick / "pan013" / "2026-01-01T000000Z.tar.gz").exists()
+
+
+def test_stick_that_is_full_leaves_nothing_half_written(unit, tmp_path, monkeypatch):
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    whole, _ = backup.make_dated(str(stick), PATHS, root=str(unit))
+    monkeypatch.setattr(backup.time, "strftime", lambda *_: "2099-01-01T000000Z.tar.gz")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup.os, "fsync", full)
+    with pytest.raises(backup.BackupError, match="No space left on device"):
+        backup.make_dated(str(stick), PATHS, root=str(unit))
+    assert list((stick / "pan012").iterdir()) == [whole]

@@ -98,3 +98,21 @@ def test_unit_with_a_state_of_its_own_is_not_overwritten_unasked(unit, backups):
     asked = unit.play("restore.yml", backup_dir=str(backups), backup_overwrite=True)
     assert asked.code == 0, asked.output
     assert "1234.5" in json.dumps(configuration(unit)["location"]), "the services still run on the old configuration"
+
+
+def test_unit_keeps_a_backup_itself_each_night(unit):
+    unit.run("mkdir", "-p", "/media/stick")
+    settings = {"backup_nightly_dir": "/media/stick"}
+    result = unit.play("unit.yml", **settings)
+    assert result.code == 0, result.output
+    assert unit.run("systemctl", "is-enabled", "panoptes-backup.timer") == "enabled"
+    assert unit.play("unit.yml", **settings).changed == 0
+    unit.run("systemctl", "start", "panoptes-backup.service")
+    archive = unit.shell("ls /media/stick/*/*.tar.gz")
+    assert "var/panoptes/conf_files/pocs_local.yaml" in unit.run("tar", "-tf", archive)
+    unit.run("rm", "-r", "/media/stick")
+    told = unit.shell("systemctl start panoptes-backup.service; journalctl -u panoptes-backup -n 5 --no-pager")
+    assert "plug the stick in" in told
+    # Taken off the settings, it is taken off the unit.
+    assert unit.play("unit.yml").code == 0
+    assert unit.shell("ls /etc/systemd/system/panoptes-backup.* 2>/dev/null || true") == ""
