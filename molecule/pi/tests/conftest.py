@@ -31,12 +31,14 @@ class Pi:
 
     Attributes:
         machine: the virtual machine.
+        settings: what the scenario sets for its units.
         figures: what was measured, name -> text; printed at the end.
     """
 
-    def __init__(self, name: str, flavour: str, scratch: Path) -> None:
+    def __init__(self, name: str, flavour: str, settings: dict, scratch: Path) -> None:
         self.machine = Machine.named(name)
         self.flavour = flavour
+        self.settings = settings
         self.scratch = scratch
         self.figures: dict[str, str] = {}
         self._hosts = scratch / "hosts.yml"
@@ -55,8 +57,8 @@ class Pi:
         """Run a playbook; its exit code, its output and how many tasks changed something."""
         command = ["ansible-playbook", "-i", str(SHARED / "inventory"), "-i", str(self._hosts), f"playbooks/{playbook}"]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        done = subprocess.run([*command, "-e", json.dumps(settings)], cwd=TOP, capture_output=True, text=True,
-                              env=environment, check=False)
+        command += ["-e", json.dumps({**self.settings, **settings})]
+        done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env=environment, check=False)
         changed = re.search(r"changed=(\d+)", done.stdout.split("PLAY RECAP")[-1])
         return done.returncode, done.stdout + done.stderr, int(changed.group(1)) if changed else -1
 
@@ -99,8 +101,9 @@ class Pi:
 def pi(tmp_path_factory, request):
     """The scenario's one unit."""
     scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "molecule.yml"
-    platform = yaml.safe_load(scenario.read_text(encoding="utf-8"))["platforms"][0]
-    unit = Pi(platform["name"], platform["flavour"], tmp_path_factory.mktemp("pi"))
+    described = yaml.safe_load(scenario.read_text(encoding="utf-8"))
+    platform, settings = described["platforms"][0], described["provisioner"]["inventory"]["group_vars"]["units"]
+    unit = Pi(platform["name"], platform["flavour"], settings, tmp_path_factory.mktemp("pi"))
     request.config.stash[FIGURES] = unit.figures
     return unit
 

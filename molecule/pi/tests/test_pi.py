@@ -88,8 +88,7 @@ def update(pi):
     releases = Releases(f"--platform={platform} {here['registry']}/panoptes-utils:{pi.flavour}")
     releases.architecture, releases.variant = architecture, platform.partition("/")[2].partition("/")[2]
     unit = UnitUnderTest(pi.host, releases.source)
-    slow = {"healthy_s": 900, "round_trip_s": 60, "registry_s": 60, "soak_s": 5}
-    unit.settings({"limits": slow})
+    unit.settings({"limits": pi.settings["release_limits"]})
     yield releases
     releases.remove_images()
 
@@ -106,8 +105,8 @@ def test_power_cut_during_an_update(pi, update, step):
     pi.start()
     pi.figures[f"power cut at step {step}"] = "whole on the " + ("old" if pi.whole() == old else "new") + " release"
     assert pi.whole() in (old, new)
-    recovered = pi.host.run("systemctl is-failed panoptes-unit-recover.service").stdout.strip()
-    assert recovered != "failed", pi.host.run("journalctl -u panoptes-unit-recover -n 30 --no-pager").stdout
+    recovered = pi.host.run("systemctl is-failed panoptes-recover.service").stdout.strip()
+    assert recovered != "failed", pi.host.run("journalctl -u panoptes-recover -n 30 --no-pager").stdout
 
 
 def test_dead_card(pi, tmp_path):
