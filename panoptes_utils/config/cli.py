@@ -160,7 +160,11 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         "--allow-host", action="append", default=[], metavar="NAME", help="a further name of this machine"
     )
     parser.add_argument(
-        "--hub-port", type=int, default=6500, metavar="PORT", help="first port of the hub that the page shows [6500]"
+        "--hub-port",
+        type=int,
+        default=os.environ.get("PANOPTES_HUB_PORT", "6500"),
+        metavar="PORT",
+        help="first port of the hub that the page shows [$PANOPTES_HUB_PORT or 6500]",
     )
     parser.add_argument("--debug", action="store_true", help="log more")
     parser.set_defaults(command=_run)
