@@ -98,6 +98,7 @@ class TestImages:
         result = run("image", "convert", f"{sky_file}.fz", "--to", "fits")
         assert result.output.strip() == str(sky_file) and sky_file.exists()
 
+    @pytest.mark.slow
     def test_watch(self, run, sky, tmp_path, bayer_image):
         import raw_files
 

@@ -114,6 +114,7 @@ def test_a_line_cut_off_by_a_power_failure_costs_only_itself(tmp_path):
     assert db.get_current("weather") is None
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing(tmp_path):
     code = (
         "import sys; from panoptes_utils.database import PanDB\n"

@@ -124,6 +124,7 @@ class TestPolarAlignment:
         fits.write_fits(data.astype(np.uint16), None, path)
         return path
 
+    @pytest.mark.slow
     def test_centre_of_the_arcs(self, arcs):
         x, y = polar_alignment.analyze_ra_rotation(arcs)
         assert (x, y) == (pytest.approx(320, abs=3), pytest.approx(280, abs=3))
@@ -138,6 +139,7 @@ class TestPolarAlignment:
         with pytest.raises(error.NotFound, match="no arcs"):
             polar_alignment.analyze_ra_rotation(path)
 
+    @pytest.mark.slow
     @pytest.mark.tools
     def test_pole_and_figure(self, arcs, tmp_path):
         from sky_simulator import simulate

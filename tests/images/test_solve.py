@@ -116,12 +116,14 @@ class TestSolved:
         solved = fits.get_solve_field(path, ra=303, dec=46, radius=3, pixel_scale=12.9, **more)
         assert off_by(solved, sky.truth) < 13
 
+    @pytest.mark.slow
     def test_own_options(self, sky, sky_file):
         options = ["--scale-units=arcsecperpix", "--scale-low=12", "--scale-high=14", "--downsample=4"]
         options += ["--crpix-center", "--no-plots"]
         solved = fits.get_solve_field(sky_file, solve_opts=options, ra=303.2, dec=46, radius=5)
         assert off_by(solved, sky.truth) < 13
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wrong", [{}, {"RA-MNT": 20.0, "DEC-MNT": 40.0, "PIXSCALE": 10.0}])
     def test_mirror_image_of_a_wide_field_with_hints_missing_or_wrong(self, tmp_path, wrong):
         frame = simulate(
@@ -139,6 +141,7 @@ class TestSolved:
         assert off_by(solved, {"ra_deg": 303.209, "dec_deg": 46.019}) < 10
         assert fits.get_wcsinfo(path)["pixscale"].value == pytest.approx(10.3, abs=0.05)
 
+    @pytest.mark.slow
     def test_popen(self, sky, sky_file, tmp_path):
         process = fits.solve_field(sky_file, timeout=20, ra=303.2, dec=46.0, radius=5, overwrite=True, skip_solved=True)
         out, _ = process.communicate(timeout=60)
@@ -152,6 +155,7 @@ class TestSolved:
 
 @tools
 class TestNotSolved:
+    @pytest.mark.slow
     def test_noise(self, tmp_path):
         path = tmp_path / "noise.fits"
         fits.write_fits(np.random.default_rng(0).poisson(500, (300, 300)).astype(np.uint16), None, path)
@@ -173,6 +177,7 @@ class TestNotSolved:
         assert time.monotonic() - began < 20
         assert list(tmp_path.iterdir()) == [path]
 
+    @pytest.mark.slow
     def test_solver_that_is_killed(self, tmp_path, temporary):
         data = np.random.default_rng(1).poisson(500, (900, 900)).astype(np.uint16)
         data[::30, ::30] += 5000

@@ -29,6 +29,7 @@ def wide_file(wide, tmp_path):
     return wide.write(tmp_path / "wide.fits", solved=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_stars_are_found_and_nothing_else(wide, wide_file, method):
     found = lookup_point_sources(wide_file, method=method)
@@ -70,12 +71,14 @@ def test_given_coordinates(wide, tmp_path):
     assert len(lookup_point_sources(path, catalog_match=True, wcs=wide.wcs)) > 500
 
 
+@pytest.mark.slow
 def test_packed_image(wide_file):
     plain = lookup_point_sources(wide_file)
     packed = lookup_point_sources(fits.fpack(wide_file), force_new=True)
     pd.testing.assert_frame_equal(plain, packed)
 
 
+@pytest.mark.slow
 def test_options(wide_file):
     usual = lookup_point_sources(wide_file)
     assert len(lookup_point_sources(wide_file, edge=200)) < len(usual)
