@@ -89,11 +89,21 @@ def plain(tree: Any) -> Any:
     """The tree as JSON sees it: dicts with text keys, lists, text, numbers, booleans, null.
 
     Dates become ISO text and what JSON has no number for (infinities, NaN) null.
+
+    Raises:
+        InvalidConfig: the tree contains itself (by YAML's anchors) or is nested too deeply.
     """
+    try:
+        return _plain(tree)
+    except RecursionError as problem:
+        raise InvalidConfig("the configuration contains itself or is nested too deeply") from problem
+
+
+def _plain(tree: Any) -> Any:
     if isinstance(tree, dict):
-        return {str(key): plain(value) for key, value in tree.items()}
+        return {str(key): _plain(value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple, set)):
-        return [plain(value) for value in tree]
+        return [_plain(value) for value in tree]
     if isinstance(tree, bool) or tree is None:
         return tree
     if isinstance(tree, int):

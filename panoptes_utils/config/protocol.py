@@ -5,6 +5,7 @@ from typing import Any, Optional
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADERS = 16 * 1024
+MAX_FROM_ONE_MACHINE = 32
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -19,6 +20,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """A client connected: it has to send its first request soon."""
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
+        # One machine of the network must not take the connections that the unit's own programs need.
+        client = self.client[0] if self.client else "127.0.0.1"
+        if not client.startswith("127.") and client != "::1":
+            others = [one for one in self.connections if one.client and one.client[0] == client]
+            if len(others) > MAX_FROM_ONE_MACHINE:
+                transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """A part of a request arrived."""

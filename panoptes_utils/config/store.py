@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from panoptes_utils.config import files
 from panoptes_utils.config.durable import folder_lock
 from panoptes_utils.config.helpers import parse_config_directories
-from panoptes_utils.config.keys import KeyConflict, KeyProblem, Part, get_part, parse_key, set_part
+from panoptes_utils.config.keys import MAX_DEPTH, KeyConflict, KeyProblem, Part, get_part, parse_key, set_part
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.logging import logger
 
@@ -102,6 +102,9 @@ class ConfigStore:
         """
         try:
             parsed = [(key, parse_key(key), value) for key, value in changes.items()]
+            for key, value in changes.items():
+                if _deeper_than(value, MAX_DEPTH):
+                    raise Refused(f"{key}: the value has more than {MAX_DEPTH} levels")
             to_bytes(changes)
         except KeyProblem as problem:
             raise Refused(str(problem)) from problem
@@ -197,6 +200,17 @@ class ConfigStore:
 def to_bytes(value: Any) -> bytes:
     """The value as JSON text in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    """Whether mappings and lists are nested in each other more than so many levels deep."""
+    nodes = [value]
+    for _ in range(levels + 1):
+        nodes = [node for node in nodes if isinstance(node, (dict, list))]
+        if not nodes:
+            return False
+        nodes = [below for node in nodes for below in (node.values() if isinstance(node, dict) else node)]
+    return True
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -145,6 +145,13 @@ def test_plain_is_what_json_knows():
     assert files.plain(tree) == {"a": "2020-01-01", "b": None, "3": "x", "c": 16, "d": [1.5, True, None]}
 
 
+def test_a_tree_that_contains_itself_is_refused():
+    tree = {}
+    tree["again"] = tree
+    with pytest.raises(InvalidConfig, match="contains itself"):
+        files.plain(tree)
+
+
 def test_load_merges_and_parses(unit):
     units = pytest.importorskip("astropy.units")
     (unit.parent / "pocs_local.yaml").write_text("location: {latitude: 20 deg}\n")

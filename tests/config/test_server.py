@@ -83,6 +83,7 @@ BAD_INPUT = [
     ("/set-config", {"a" * 600: 1}, 422, "600 characters"),
     ("/set-config", {".".join("a" * 40): 1}, 422, "40 levels"),
     ("/set-config", {"a..b": 1}, 422, "malformed"),
+    ("/set-config", b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", 422, "a: the value has more than 32 levels"),
     ("/set-config", {"name.first": 1}, 409, "'name' is a value"),
     ("/set-config", {"location.latitude": "95 deg"}, 422, "location.latitude.*-90 to 90"),
     ("/set-config", b'{"a": "\\ud800"}', 422, "no character"),

@@ -92,6 +92,16 @@ def test_what_is_no_text_is_refused(unit, changes):
     assert ConfigStore(unit).get("name") == "Roof Unit"
 
 
+def test_a_value_that_is_nested_too_deeply_is_refused(unit):
+    store = ConfigStore(unit)
+    value = "leaf"
+    for _ in range(32):
+        value = [value]
+    store.set({"x": value})
+    with pytest.raises(Refused, match="more than 32 levels"):
+        store.set({"x": {"y": value}})
+
+
 def test_one_and_true_are_different(unit):
     store = ConfigStore(unit)
     for value in (1, True, 1.0):
