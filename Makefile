@@ -45,8 +45,9 @@ test-python: venv ## Tests that need nothing but this machine
 test-image: lab ## The module's tests inside the panoptes-utils image, the checkout mapped over the module
 	python molecule/lab test-image
 
-molecule: lab ## The Molecule scenario of the main job
+molecule: lab ## The Molecule scenarios of the main job and of updates
 	molecule test -s default
+	molecule test -s update
 
 test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts included (an hour; for the nightly run)
 	molecule test -s pi
