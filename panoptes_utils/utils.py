@@ -6,6 +6,7 @@ import shutil
 import signal
 from ast import literal_eval
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from os import getenv
 from pathlib import Path
 
@@ -89,9 +90,23 @@ def altaz_to_radec(alt=35, az=90, location=None, obstime=None, **kwargs):
     moment = Time(obstime) if obstime is not None else current_time()
     frame = AltAz(obstime=moment, location=location, **kwargs)
     direction = SkyCoord(alt=u.Quantity(alt, u.deg), az=u.Quantity(az, u.deg), frame=frame)
-    # A unit without a network must go on with an old table of the Earth's orientation: it costs an arcsecond a month.
-    with iers.conf.set_temp("auto_max_age", None), iers.conf.set_temp("iers_degraded_accuracy", "warn"):
+    # A unit without a network must not wait for one: an old table costs an arcsecond a month.
+    with iers.earth_orientation_table.set(_earth_orientation()), iers.conf.set_temp("iers_degraded_accuracy", "warn"):
         return direction.transform_to("icrs")
+
+
+@lru_cache(maxsize=1)
+def _earth_orientation():
+    """The table of the Earth's orientation that was downloaded last, else the one that astropy came with."""
+    from astropy.utils import iers
+    from astropy.utils.data import download_file, is_url_in_cache
+
+    url = iers.conf.iers_auto_url
+    path = download_file(url, cache=True) if is_url_in_cache(url) else iers.IERS_A_FILE
+    try:
+        return iers.IERS_A.open(path)
+    except (OSError, ValueError):
+        return iers.IERS_B.open()
 
 
 def get_quantity_value(quantity, unit=None):

@@ -124,12 +124,11 @@ class TestSolved:
         assert off_by(solved, sky.truth) < 13
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("wrong", [{}, {"RA-MNT": 20.0, "DEC-MNT": 40.0, "PIXSCALE": 10.0}])
-    def test_mirror_image_of_a_wide_field_with_hints_missing_or_wrong(self, tmp_path, wrong):
+    def test_mirror_image_of_a_wide_field_with_wrong_hints(self, tmp_path):
         frame = simulate(
             ra=100, dec=-30, pixscale=60, size=(600, 400), rotation=130, flipped=True, trails=2, blind=True
         )
-        frame.header.update(wrong)
+        frame.header.update({"RA-MNT": 20.0, "DEC-MNT": 40.0, "PIXSCALE": 10.0})
         path = frame.write(tmp_path / "wide field's.fits")
         assert off_by(fits.get_solve_field(path, timeout=60), frame.truth) < 60
         assert fits.get_wcsinfo(path)["parity"] == 1
@@ -143,7 +142,9 @@ class TestSolved:
 
     @pytest.mark.slow
     def test_popen(self, sky, sky_file, tmp_path):
-        process = fits.solve_field(sky_file, timeout=20, ra=303.2, dec=46.0, radius=5, overwrite=True, skip_solved=True)
+        quick = {"--no-remove-lines": True, "--uniformize": 0, "--scale-units": "app", "--scale-low": 12}
+        known = {"ra": 303.2, "dec": 46.0, "radius": 5, "overwrite": True, "skip_solved": True}
+        process = fits.solve_field(sky_file, timeout=20, **known, **quick)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0 and "Field center" in out
         assert fits.getwcs(sky_file.with_suffix(".new")).is_celestial
@@ -158,7 +159,7 @@ class TestNotSolved:
     @pytest.mark.slow
     def test_noise(self, tmp_path):
         path = tmp_path / "noise.fits"
-        fits.write_fits(np.random.default_rng(0).poisson(500, (300, 300)).astype(np.uint16), None, path)
+        fits.write_fits(np.random.default_rng(0).poisson(500, (120, 120)).astype(np.uint16), None, path)
         before = path.read_bytes()
         with pytest.raises(error.SolveError, match="noise.fits: no solution"):
             fits.get_solve_field(path, timeout=60)
@@ -258,12 +259,10 @@ def test_missing_file_and_unknown_argument(plain_file, tmp_path, monkeypatch):
         fits.get_solve_field(plain_file, colour="red")
 
 
-def test_solver_that_fails_is_quoted(plain_file, tmp_path, monkeypatch):
-    stand_in = tmp_path / "failing-solver"
-    stand_in.write_text("#!/bin/sh\necho 'no index files found' >&2\nexit 3\n")
-    stand_in.chmod(0o755)
-    monkeypatch.setenv("SOLVE_FIELD", str(stand_in))
-    with pytest.raises(error.SolveError, match="ended with 3: no index files found"):
+@pytest.mark.parametrize(("stand_in", "why"), [("ls", "ended with 2: .*--help"), ("false", "ended with 1: no message")])
+def test_solver_that_fails_is_quoted(plain_file, monkeypatch, stand_in, why):
+    monkeypatch.setenv("SOLVE_FIELD", stand_in)
+    with pytest.raises(error.SolveError, match=why):
         fits.get_solve_field(plain_file, ra=1, dec=2)
 
 
