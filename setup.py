@@ -53,6 +53,8 @@ TESTS = [
     "schemathesis>=4",
     "yamllint",
 ]
+# Suffixes of the data files inside the package: pages of the services, settings of SExtractor.
+DATA = ["html", "js", "css", "svg", "sex", "param", "conv"]
 
 setup(
     name="panoptes-utils",
@@ -64,7 +66,7 @@ setup(
     url="https://www.projectpanoptes.org",
     packages=find_namespace_packages(include=["panoptes_utils", "panoptes_utils.*"]),
     include_package_data=True,
-    package_data={"panoptes_utils": ["VERSION", "**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.sex", "**/*.param", "**/*.conv"]},
+    package_data={"panoptes_utils": ["VERSION", *(f"**/*.{kind}" for kind in DATA)]},
     python_requires=">=3.9",
     install_requires=["click>=8", "loguru", "rich", "ruamel.yaml"],
     extras_require={

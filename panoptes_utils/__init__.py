@@ -3,10 +3,11 @@
 The names below are loaded when first used, so that `import panoptes_utils` costs nothing on a Raspberry Pi.
 """
 
-from importlib import import_module
 from pathlib import Path
 
-_HOME = {
+from panoptes_utils.lazy import hand_on
+
+_HOMES = {
     "CountdownTimer": "time",
     "current_time": "time",
     "flatten_time": "time",
@@ -23,19 +24,16 @@ _HOME = {
     "PanError": "error",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
+_find, _, _names = hand_on(__name__, _HOMES)
+__all__ = ["__version__", *_names]
 
 
 def __getattr__(name):
-    """Load a re-exported name from the module that defines it."""
-    if name == "__version__":
-        value = (Path(__file__).parent / "VERSION").read_text(encoding="utf-8").strip()
-    elif name in _HOME:
-        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    """Load a name from the module that defines it; the version, from the file that says it, only when asked."""
+    if name != "__version__":
+        return _find(name)
+    globals()[name] = (Path(__file__).parent / "VERSION").read_text(encoding="utf-8").strip()
+    return globals()[name]
 
 
 def __dir__():

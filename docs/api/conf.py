@@ -36,7 +36,7 @@ PAGES = {
         ["rs232", "serial.device", "theskyx", "serial_handlers"]
         + [f"serial_handlers.protocol_{name}" for name in ("arduinosimulator", "buffers", "hooked", "no_op")],
     ),
-    "errors": ("Errors, logs, files, programs", ["error", "logging", "files", "process"]),
+    "errors": ("Errors, logs, files, programs", ["error", "logging", "files", "process", "lazy"]),
 }
 
 

@@ -1,8 +1,8 @@
 """Point sources in images, and the catalogue stars that they are."""
 
-from importlib import import_module
+from panoptes_utils.lazy import hand_on
 
-_HOME = {
+_HOMES = {
     "get_catalog_match": "match",
     "get_stars_from_wcs": "match",
     "index_files": "catalog",
@@ -10,17 +10,4 @@ _HOME = {
     "stars_around": "catalog",
 }
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name):
-    """Load a function from the module that defines it, when it is first used."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = hand_on(__name__, _HOMES)
