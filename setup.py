@@ -44,6 +44,7 @@ TESTS = [
     "cryptography",
     "debsbom[spdx]",
     "hypothesis",
+    "imageio-ffmpeg",
     "molecule>=26",
     "py-rattler",
     "pytest>=8",

@@ -12,6 +12,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
 PROGRAMS = ("solve-field", "wcsinfo", "source-extractor", "dcraw", "exiftool", "fpack", "funpack")
 
 
+def pytest_configure(config):
+    # A plugin that Debian installs with astropy skips what is marked slow, unless told; here -m chooses.
+    if hasattr(config.option, "run_slow"):
+        config.option.run_slow = True
+
+
 def pytest_collection_modifyitems(items):
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if not missing:

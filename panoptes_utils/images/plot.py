@@ -1,7 +1,5 @@
 """Parts of figures."""
 
-from copy import copy
-
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
@@ -20,11 +18,7 @@ def get_palette(cmap="inferno"):
     Raises:
         KeyError: no such map.
     """
-    palette = copy(mpl.colormaps[cmap])
-    palette.set_over("w", 1.0)
-    palette.set_under("k", 1.0)
-    palette.set_bad("g", 1.0)
-    return palette
+    return mpl.colormaps[cmap].with_extremes(over="w", under="k", bad="g")
 
 
 def add_colorbar(axes_image, size="5%", pad=0.05, orientation="vertical"):
