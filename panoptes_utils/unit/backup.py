@@ -31,6 +31,8 @@ PATHS = ("/var/panoptes/conf_files", "/var/lib/panoptes-unit")
 LIMIT_BYTES = 50_000_000
 # Written on the unit once everything is back, so that a second run knows and a half-done one does not.
 MARK = "var/lib/panoptes-unit/restored.json"
+# An update that is under way concerns the disk that it is on.
+_NOT_KEPT = {MARK, "var/lib/panoptes-unit/journal.jsonl"}
 _MANIFEST = "manifest.json"
 
 
@@ -184,7 +186,7 @@ def _collect(patterns: list, root: Path) -> tuple:
                     relative = str(path.relative_to(root))
                     if stat.S_ISDIR(info.st_mode):
                         folders[relative] = info
-                    elif stat.S_ISREG(info.st_mode) and relative != MARK:
+                    elif stat.S_ISREG(info.st_mode) and relative not in _NOT_KEPT:
                         contents[relative] = (path.read_bytes(), info)
     return folders, contents
 

@@ -54,6 +54,7 @@ def below(root):
 
 
 def test_manifest_says_what_is_kept(unit, tmp_path):
+    (unit / "var/lib/panoptes-unit/journal.jsonl").write_text("an update under way on this very disk\n")
     manifest = backup.make(str(tmp_path / "a.tar.gz"), PATHS, "pan012", str(unit))
     assert manifest["hostname"] == "pan012"
     assert manifest["unit"] == "pan012"

@@ -85,15 +85,13 @@ class Pi:
         code, output, changed = self.play("unit.yml")
         assert (code, changed) == (0, 0), output
 
-    def journal_of_update(self) -> str:
-        """The steps that the update under way has journalled."""
-        return self.host.run("cat /var/lib/panoptes-unit/journal.jsonl").stdout
-
-    def wait_for_step(self, step: str, limit: float = 900) -> None:
-        """Wait until the update under way has journalled a step."""
+    def wait_for(self, condition: str, limit: float = 900) -> None:
+        """Wait until a shell command succeeds on the unit."""
         end = time.monotonic() + limit
-        while f'"{step}"' not in (text := self.journal_of_update()):
-            assert time.monotonic() < end, f"no step {step} in {limit:.0f} s:\n{text}{unit_checks.logs(self.host)}"
+        while self.host.run(f"sh -c '{condition}'").rc:
+            if time.monotonic() > end:
+                journal = self.host.run("cat /var/lib/panoptes-unit/journal.jsonl; journalctl -n 30 --no-pager").stdout
+                raise AssertionError(f"not within {limit:.0f} s: {condition}\n{journal}{unit_checks.logs(self.host)}")
             time.sleep(0.5)
 
 
