@@ -50,12 +50,13 @@ class Pi:
     def host(self):
         """The testinfra host, as root by sudo."""
         return testinfra.get_host(
-            f"ssh://{self.machine.name}",
-            ssh_config=str(self.machine.ssh_config), sudo=True)
+            f"ssh://{self.machine.name}", ssh_config=str(self.machine.ssh_config), sudo=True
+        )
 
     def play(self, playbook: str, **settings) -> tuple:
         """Run a playbook; its exit code, its output and how many tasks changed something."""
-        command = ["ansible-playbook", "-i", str(SHARED / "inventory"), "-i", str(self._hosts), f"playbooks/{playbook}"]
+        path = TOP / "playbooks" / playbook  # an absolute one stays as it is
+        command = ["ansible-playbook", "-i", str(SHARED / "inventory"), "-i", str(self._hosts), str(path)]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         command += ["-e", json.dumps({**self.settings, **settings})]
         done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env=environment, check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 
 import pytest
@@ -45,6 +46,42 @@ def test_restart(pi):
 
 def boot_id(pi) -> str:
     return pi.machine.ssh("cat /proc/sys/kernel/random/boot_id", limit=30)
+
+
+# No board of QEMU's is a Pi: device tree and boot partition are laid out in a folder, the restart is a real one. The
+# kernel's answer comes from /run, where it is only after the next start.
+BOARD = """
+set -e
+mkdir -p /srv/pi/proc/device-tree /srv/pi/boot/firmware /srv/pi/sys/fs/cgroup /srv/pi/etc
+printf 'Raspberry Pi 3 Model B Rev 1.2\\0' > /srv/pi/proc/device-tree/model
+echo 'console=tty1 root=/dev/mmcblk0p2 rootwait' > /srv/pi/boot/firmware/cmdline.txt
+ln -sf /run/cgroup.controllers /srv/pi/sys/fs/cgroup/cgroup.controllers
+echo 'f /run/cgroup.controllers - - - - cpuset cpu io memory pids' > /etc/tmpfiles.d/board-under-test.conf
+"""
+ONLY_THE_ROLE = """
+- name: Only the role
+  hosts: units
+  become: true
+  gather_facts: false
+  roles: [raspberry_pi]
+"""
+
+
+def test_board_whose_kernel_counts_no_memory_is_restarted_once(pi, tmp_path):
+    (tmp_path / "play.yml").write_text(ONLY_THE_ROLE, encoding="utf-8")
+    pi.machine.ssh(f"sudo sh -c {shlex.quote(BOARD)}")
+    root = {"preflight_simulated_root": "/srv/pi", "raspberry_pi_root": "/srv/pi"}
+    before = boot_id(pi)
+    code, output, changed = pi.play(str(tmp_path / "play.yml"), **root)
+    assert code == 0, output
+    assert changed > 0
+    after = boot_id(pi)
+    assert after != before, output
+    cmdline = pi.host.file("/srv/pi/boot/firmware/cmdline.txt").content_string
+    assert cmdline == "console=tty1 root=/dev/mmcblk0p2 rootwait cgroup_enable=memory\n"
+    code, output, changed = pi.play(str(tmp_path / "play.yml"), **root)
+    assert (code, changed) == (0, 0), output
+    assert boot_id(pi) == after
 
 
 def test_power_cut_while_idle(pi):
