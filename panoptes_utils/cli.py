@@ -225,14 +225,21 @@ def watch(folder, to, also_solve, interval, limit):
                 try:
                     made = Path(_convert(path, to, overwrite=True))
                     finished.add(made)
-                    if also_solve and path.suffix.lower() == ".fits":
-                        from panoptes_utils.images import fits
-
-                        fits.get_solve_field(path)
+                    if also_solve:
+                        _solve_first_fits(made, path)
                     click.echo(made)
                 except (error.PanError, OSError) as why:  # one bad image must not end the night
                     click.echo(f"{path}: {getattr(why, 'msg', None) or why}", err=True)
             sleep(interval)
+
+
+def _solve_first_fits(*paths):
+    from panoptes_utils.images import fits
+
+    for path in paths:
+        if path.suffix.lower() == ".fits":
+            fits.get_solve_field(path)
+            return
 
 
 @main.command()
