@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-services bench-images test-arm64 docs bench-images-lib clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-update bench-services bench-images test-arm64 docs bench-images-lib clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench-services: venv ## Config server and messaging hub beside their peers (benc
 
 bench-images: unit ## Weight of the images, download after a module change, cost of solving inside
 	python benchmarks/images.py
+
+bench-update: unit ## Service gap, way back and a night without news (benchmarks/update.md)
+	python benchmarks/update.py
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py

@@ -87,8 +87,11 @@ def _memory_cgroup(place: Path) -> bool:
     if "memory" in _text(place / "sys/fs/cgroup/cgroup.controllers").split():
         return True
     # Of the first version of cgroups: name, hierarchy, groups, enabled.
-    return any(row.split()[0] == "memory" and row.split()[3] == "1"
-               for row in _text(place / "proc/cgroups").splitlines() if len(row.split()) == 4)
+    return any(
+        row.split()[0] == "memory" and row.split()[3] == "1"
+        for row in _text(place / "proc/cgroups").splitlines()
+        if len(row.split()) == 4
+    )
 
 
 def _mounts(fstab: str) -> dict:

@@ -57,6 +57,8 @@ class Outcome:
         old, new: image by digest before, and wanted.
         bytes: downloaded.
         gap_s: for each service, how long its port did not answer.
+        undo_s: from the verdict until the old release worked again.
+        registry: requests to it, and bytes of its answers; the image itself comes through the engine.
     """
 
     id: str
@@ -72,6 +74,8 @@ class Outcome:
     reason: str = ""
     bytes: int = 0
     gap_s: dict = field(default_factory=dict)
+    undo_s: float = 0.0
+    registry: dict = field(default_factory=dict)
     seconds: float = 0.0
     forced: bool = False
 
@@ -204,6 +208,7 @@ class Transaction:
         registry = self._registry(reference.registry)
         current = self.state.current_release
         index_digest = registry.digest_of(reference.repository, reference.tag)
+        self.outcome.registry = {"requests": registry.requests, "bytes": registry.bytes_received}
         self.state.last_check = {"at": round(time.time()), "index": index_digest, "source": self.outcome.source}
         if current and current.index == index_digest and self._is_in_place(current):
             self.report.step("resolve", f"{self.outcome.source} is {short(current.image)}: already running")
@@ -217,6 +222,7 @@ class Transaction:
         platform = platform_of(_dpkg_architecture())
         manifest = registry.index(reference.repository, index_digest).for_platform(platform)
         image = registry.image(reference.repository, manifest.digest)
+        self.outcome.registry = {"requests": registry.requests, "bytes": registry.bytes_received}
         release = Release(
             image=f"{reference.name}@{manifest.digest}",
             index=index_digest,
@@ -396,6 +402,7 @@ class Transaction:
         """Back to the old release, from the disk. `blame`: the image is at fault and goes into quarantine."""
         old = Release.from_dict((self.journal.unfinished() or {}).get("old"))
         self.outcome.changed = True
+        began = time.monotonic()
         if blame:
             self._quarantine(release, reason)
             self.store.save(self.state)
@@ -411,6 +418,7 @@ class Transaction:
             self.outcome.reason = f"{reason}; and going back: {error}"
             self._write_record()
             return self.outcome
+        self.outcome.undo_s = round(time.monotonic() - began, 1)
         with suppress(UnitError):
             self._prune()
         if old is None:

@@ -25,7 +25,7 @@ class UnitUnderTest:
 
     def settings(self, changes: dict) -> None:
         """The unit's own settings with this source, short limits, no lock, and `changes` over them."""
-        limits = {"healthy_s": 30, "soak_s": 1, "round_trip_s": 5, "floor_bytes": 1000, "registry_s": 5}
+        limits = {"healthy_s": 60, "soak_s": 1, "round_trip_s": 10, "floor_bytes": 1000, "registry_s": 5}
         basis = {
             "source": self.source,
             "limits": limits,
