@@ -7,6 +7,7 @@ so that an interruption at any point leaves something that `recover` finishes or
 from __future__ import annotations
 
 import fcntl
+import getpass
 import os
 import shutil
 import time
@@ -570,7 +571,7 @@ def current_user() -> str:
     """Who asked: the person behind sudo, the user, or the timer."""
     if os.environ.get("INVOCATION_ID") and not os.environ.get("SUDO_USER"):
         return "timer"
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid())
+    return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 __all__ = ["DEFERRED", "Outcome", "Transaction", "current_user"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 
 import pytest
 from cutting_proxy import CuttingProxy
@@ -72,29 +74,33 @@ def test_rollback_without_network(unit, releases, offered, unplugged, record_pro
     record_property("outcome", f"back after {answer['seconds']:.0f} s without a network")
 
 
+@pytest.fixture(scope="module")
+def impatient_engine(unit):
+    """The engine tries a download five times, over a minute: once is enough here."""
+    daemon = "/etc/docker/daemon.json"
+    edit = (
+        f"import json; options = json.load(open('{daemon}'));"
+        f"options['max-download-attempts'] = 1; json.dump(options, open('{daemon}', 'w'))"
+    )
+    unit.check(f"cp -p {daemon} {daemon}.kept && python3 -c {shlex.quote(edit)} && systemctl restart docker")
+    yield
+    unit.check(f"mv {daemon}.kept {daemon} && systemctl reset-failed docker && systemctl restart docker")
+
+
 @pytest.mark.fault("connection cut at {percent} % of a layer")
 @pytest.mark.parametrize("percent", [20, 50, 90])
-def test_connection_cut(unit, releases, offered, percent, record_property):
+def test_connection_cut(unit, releases, offered, impatient_engine, percent, record_property):
     new = releases.offer_with_big_layer(f"good-big-{percent}", LAYER)
     host, _, port = releases.registry.partition(":")
-    daemon = "/etc/docker/daemon.json"
     with CuttingProxy((host, int(port)), LAYER * percent // 100) as proxy:
         here = unit.check("ip -4 route show default").split()[2]
         rule = f"OUTPUT --destination {host} --protocol tcp --dport {port}"
-        nat = f"{rule} --jump DNAT --to-destination {here}:{proxy.port}"
-        # The engine tries five times, over a minute: once is enough here.
-        unit.check(
-            f"cp -p {daemon} {daemon}.kept 2>/dev/null || echo '{{}}' > {daemon}.kept; python3 -c 'import json;"
-            f'd=json.load(open("{daemon}.kept"));d["max-download-attempts"]=1;json.dump(d,open("{daemon}","w"))\''
-            f" && systemctl kill --kill-whom=main --signal=HUP docker && iptables --table nat --append {nat}"
-        )
+        rule += f" --jump DNAT --to-destination {here}:{proxy.port}"
+        unit.check(f"iptables --table nat --append {rule}")
         try:
             answer = unit.tool("update", expect=1)
         finally:
-            unit.check(
-                f"iptables --table nat --delete {nat}; mv {daemon}.kept {daemon}"
-                " && systemctl kill --kill-whom=main --signal=HUP docker"
-            )
+            unit.check(f"iptables --table nat --delete {rule}")
     assert proxy.was_cut
     assert answer["verdict"] == "failed"
     unit.must_run(offered[0])
@@ -209,8 +215,6 @@ def test_operators_lock_and_pin(unit, offered):
 
 def test_bundle(unit, releases, offered, unplugged, tmp_path):
     """A release on a stick, without a network."""
-    import subprocess
-
     bundle = tmp_path / "bundle.tar"
     name = next(name for name, digest in releases.digests.items() if digest == offered[1])
     releases.save(name, bundle)
@@ -224,3 +228,23 @@ def test_bundle(unit, releases, offered, unplugged, tmp_path):
     unit.must_run(answer["new"].partition("@")[2])
     unit.tool("rollback", "--force", expect=0)
     unit.must_run(offered[0])
+
+
+def test_unchanged_service_is_left_alone(unit, offered):
+    """Here the hub's image is fixed, so that only the config server changes with the release."""
+    fixed = "/etc/panoptes/compose-under-test.yaml"
+    script = (
+        "import yaml; project = yaml.safe_load(open('/etc/panoptes/compose.yaml'));"
+        f"project['services']['messaging-hub']['image'] = '{unit.image()}'; print(yaml.safe_dump(project))"
+    )
+    unit.check(f"python3 -c {shlex.quote(script)} > {fixed}")
+    started = "docker inspect --format {{.Id}}{{.State.StartedAt}}"
+    hub, server = (unit.check(f"{started} {name}") for name in ("messaging-hub", "config-server"))
+    unit.settings({"compose_file": fixed})
+    answer = unit.tool("update", expect=0)
+    assert answer["gap_s"]["messaging-hub"] == 0.0
+    assert unit.check(f"{started} messaging-hub") == hub
+    assert unit.check(f"{started} config-server") != server
+    usual = "--project-name panoptes --file /etc/panoptes/compose.yaml --env-file /etc/panoptes/release.env"
+    unit.check(f"docker compose {usual} up --detach --wait && rm {fixed}")
+    unit.must_run(offered[1])

@@ -78,9 +78,13 @@ class UnitUnderTest:
             found[name] = item["Config"]["Image"].partition("@")[2]
         return found
 
+    def image(self) -> str:
+        """What the release file names: an image by digest."""
+        return unit_checks.release(self.host)["PANOPTES_UTILS_IMAGE"]
+
     def release(self) -> str:
         """The digest that the release file names."""
-        return unit_checks.release(self.host)["PANOPTES_UTILS_IMAGE"].partition("@")[2]
+        return self.image().partition("@")[2]
 
     def configuration(self) -> str:
         """Checksums of the user's configuration."""
