@@ -221,6 +221,7 @@ def test_bundle(unit, releases, offered, unplugged, tmp_path):
     here = releases.lab
     target = f"{unit.name}:/var/tmp/bundle.tar"
     subprocess.run([here["docker_cli"], "--host", here["docker_host"], "cp", str(bundle), target], check=True)
+    bundle.unlink()  # the whole image: pytest would keep it
     unplugged()
     answer = unit.tool("deploy", "--from", "/var/tmp/bundle.tar", expect=0)
     unit.check("rm /var/tmp/bundle.tar")
