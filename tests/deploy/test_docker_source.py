@@ -104,7 +104,7 @@ def test_key_with_another_checksum_is_refused(unit, repository):
         ('ID=ubuntu\nVERSION_ID="24.04"\nVERSION_CODENAME=noble', "amd64", "x86_64", ("ubuntu", "noble", "amd64")),
     ],
 )
-def test_repository_for_the_machine(make_simulated_root, unit, os_release, architecture, machine, wanted):
+def test_repository_for_the_machine(make_simulated_root, unit, repository, os_release, architecture, machine, wanted):
     root = make_simulated_root(unit, os_release, architecture=architecture, machine=machine)
     result = unit.play(
         "unit.yml",
@@ -112,6 +112,8 @@ def test_repository_for_the_machine(make_simulated_root, unit, os_release, archi
         preflight_image="",
         preflight_simulated_root=root,
         docker_source="docker_ce",
+        docker_ce_key=f"{repository['docker_ce_repository']}/debian/gpg",
+        docker_ce_key_sha256=repository["docker_ce_key_sha256"],
     )
     assert result.code == 0, result.output
     place, codename, dpkg = wanted
