@@ -16,6 +16,8 @@ TOP = Path(__file__).parents[2]
 
 
 def git_files() -> list[Path]:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed here")
     answer = subprocess.run(["git", "ls-files", "-z"], cwd=TOP, capture_output=True, text=True)
     if answer.returncode:
         pytest.skip("not a git checkout: the list of tracked files is not known")
