@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from time import time
 
 from panoptes_utils import error
 from panoptes_utils.logging import logger
@@ -15,6 +16,14 @@ NARROW_FIELD = [f"4200/index-{number}.fits" for number in range(4210, 4219)]
 PATIENCE = 30
 TRIES = 5
 CHUNK = 1 << 13
+# The table of the Earth's orientation, and how long one is new, seconds.
+EARTH_ORIENTATION = "finals2000A.all"
+WEEK = 7 * 86400
+
+
+def default_folder():
+    """Return the folder of index files, `$PANDIR/astrometry/data`."""
+    return Path(os.getenv("PANDIR", "/var/panoptes")) / "astrometry" / "data"
 
 
 class Downloader:
@@ -25,7 +34,7 @@ class Downloader:
         wide_field, narrow_field: which index files.
         keep_going: go on with the next file after a failure.
         verbose: show progress on the terminal.
-        earth_orientation: fetch the table of the Earth's orientation into astropy's cache too.
+        earth_orientation: fetch the table of the Earth's orientation too; `utils.altaz_to_radec` uses it.
         index_url: address under which the folders 4100 and 4200 are.
 
     Example:
@@ -43,7 +52,7 @@ class Downloader:
         earth_orientation=True,
         index_url=INDEX_URL,
     ):
-        self.data_folder = Path(data_folder or Path(os.getenv("PANDIR", "/var/panoptes")) / "astrometry" / "data")
+        self.data_folder = Path(data_folder) if data_folder else default_folder()
         self.files = (WIDE_FIELD if wide_field else []) + (NARROW_FIELD if narrow_field else [])
         self.keep_going = keep_going
         self.verbose = verbose
@@ -75,23 +84,27 @@ class Downloader:
         return complete
 
     def download_earth_orientation(self):
-        """Fetch the table of the Earth's orientation (IERS-A), so that coordinates are right without a network.
+        """Fetch the table of the Earth's orientation (IERS-A), unless that of this week is there.
+
+        It lies with the index files, because a container has no home to keep astropy's own copy in.
 
         Raises:
-            error.BadConnection: it could not be fetched, nor was it there.
+            error.BadConnection: it could not be fetched.
         """
         from astropy.utils import iers
-        from astropy.utils.data import clear_download_cache, download_file
 
+        self.data_folder.mkdir(parents=True, exist_ok=True)
+        target = self.data_folder / EARTH_ORIENTATION
+        if target.exists() and time() - target.stat().st_mtime < WEEK:
+            return
+        url, draft = iers.conf.iers_auto_url, target.with_name(f"{EARTH_ORIENTATION}.new")
+        fetch(url, draft, progress=self.verbose)
         try:
-            path = download_file(iers.conf.iers_auto_url, cache="update", timeout=PATIENCE, show_progress=False)
-        except OSError as why:
-            raise error.BadConnection(f"{iers.conf.iers_auto_url}: {why}") from why
-        try:
-            iers.IERS_A.open(path)
-        except Exception as why:
-            clear_download_cache(iers.conf.iers_auto_url)
-            raise error.BadConnection(f"{iers.conf.iers_auto_url}: not a table of the Earth's orientation") from why
+            iers.IERS_A.open(str(draft))
+        except Exception as why:  # whatever astropy's reader of tables meets
+            draft.unlink()
+            raise error.BadConnection(f"{url}: what came is not a table of the Earth's orientation") from why
+        draft.replace(target)
 
     def _download_index(self, name):
         target = self.data_folder / Path(name).name

@@ -5,7 +5,7 @@ import shlex
 import shutil
 import signal
 from ast import literal_eval
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 from os import getenv
 from pathlib import Path
@@ -97,16 +97,15 @@ def altaz_to_radec(alt=35, az=90, location=None, obstime=None, **kwargs):
 
 @lru_cache(maxsize=1)
 def _earth_orientation():
-    """The table of the Earth's orientation that was downloaded last, else the one that astropy came with."""
+    """The table of the Earth's orientation that was downloaded last, else one that astropy came with."""
     from astropy.utils import iers
-    from astropy.utils.data import download_file, is_url_in_cache
 
-    url = iers.conf.iers_auto_url
-    path = download_file(url, cache=True) if is_url_in_cache(url) else iers.IERS_A_FILE
-    try:
-        return iers.IERS_A.open(path)
-    except (OSError, ValueError):
-        return iers.IERS_B.open()
+    from panoptes_utils.data import EARTH_ORIENTATION, default_folder
+
+    for path in (default_folder() / EARTH_ORIENTATION, iers.IERS_A_FILE):
+        with suppress(OSError, ValueError):
+            return iers.IERS_A.open(str(path))
+    return iers.IERS_B.open()
 
 
 def get_quantity_value(quantity, unit=None):

@@ -1,7 +1,6 @@
 """The command line, as a person or a script calls it."""
 
 import json
-import threading
 import time
 
 import numpy as np
@@ -99,21 +98,23 @@ class TestImages:
         assert result.output.strip() == str(sky_file) and sky_file.exists()
 
     @pytest.mark.slow
-    def test_watch(self, run, sky, tmp_path, bayer_image):
+    def test_watch(self, run, sky, tmp_path, bayer_image, monkeypatch):
         import raw_files
 
         raw_files.write_cr2(tmp_path / "old.cr2", bayer_image)
+        looks = []
 
-        def camera():
-            time.sleep(0.2)
-            (tmp_path / "bad.cr2").write_bytes(b"not a raw file")
-            raw_files.write_cr2(tmp_path / "new.cr2", bayer_image)
-            sky.write(tmp_path / "sky.fits")
+        def camera(seconds, really=time.sleep):
+            """New images come while the command sleeps between its first two looks."""
+            if not looks:
+                (tmp_path / "bad.cr2").write_bytes(b"not a raw file")
+                raw_files.write_cr2(tmp_path / "new.cr2", bayer_image)
+                sky.write(tmp_path / "sky.fits")
+            looks.append(seconds)
+            really(seconds)
 
-        thread = threading.Thread(target=camera)
-        thread.start()
-        result = run("image", "watch", tmp_path, "--interval", 0.1, "--limit", 3, "--solve")
-        thread.join()
+        monkeypatch.setattr("time.sleep", camera)
+        result = run("image", "watch", tmp_path, "--interval", 0.05, "--limit", 3, "--solve")
         assert str(tmp_path / "new.jpg") in result.output and str(tmp_path / "sky.jpg") in result.output
         assert f"{tmp_path}/bad.cr2: " in result.output
         assert not (tmp_path / "old.jpg").exists()

@@ -1,5 +1,6 @@
 """Downloads, from a server on the loopback that behaves as badly as networks do."""
 
+import os
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -139,21 +140,37 @@ def test_default_folder(monkeypatch, tmp_path):
     assert data.Downloader().data_folder == tmp_path / "astrometry" / "data"
 
 
-def test_earth_orientation_that_is_none(server, tmp_path, monkeypatch):
-    from astropy.utils import iers
-    from astropy.utils.data import clear_download_cache
+class TestEarthOrientation:
+    @pytest.fixture
+    def fetching(self, server, tmp_path, monkeypatch):
+        """A downloader of that table alone, from the test's server into the default folder."""
+        from astropy.utils import iers
 
-    url = f"{server.url}/finals2000A.all"
-    with iers.conf.set_temp("iers_auto_url", url):
-        fetching = data.Downloader(
-            data_folder=tmp_path, index_url=server.url, wide_field=False, narrow_field=False, earth_orientation=True
-        )
+        monkeypatch.setenv("PANDIR", str(tmp_path))
+        with iers.conf.set_temp("iers_auto_url", f"{server.url}/finals2000A.all"):
+            yield data.Downloader(wide_field=False, index_url=server.url)
+
+    def test_what_is_no_table_is_not_kept(self, server, fetching):
         assert fetching.download_all_files() is False
         server.broken = {"/finals2000A.all"}
-        with pytest.raises(error.BadConnection, match="finals2000A"):
+        with pytest.raises(error.BadConnection, match="finals2000A.*404"):
             fetching.download_earth_orientation()
-        server.broken = frozenset()
-        table = pytest.importorskip("astropy_iers_data", reason="no table of the Earth's orientation to serve")
-        server.content = Path(table.IERS_A_FILE).read_bytes()
-        assert fetching.download_all_files() is True
-        clear_download_cache(url)
+        assert list(fetching.data_folder.iterdir()) == []
+
+    def test_it_is_fetched_once_a_week_and_used(self, server, fetching):
+        from astropy.utils import iers
+
+        from panoptes_utils import utils
+
+        server.content = Path(iers.IERS_A_FILE).read_bytes()
+        assert fetching.download_all_files() and fetching.download_all_files()
+        assert len(server.requests) == 1
+        (path,) = fetching.data_folder.iterdir()
+        utils._earth_orientation.cache_clear()
+        assert utils._earth_orientation().meta["data_path"] == str(path)
+        os.utime(path, (0, 0))
+        assert fetching.download_all_files() and len(server.requests) == 2
+        path.write_text("damaged")
+        utils._earth_orientation.cache_clear()
+        assert len(utils._earth_orientation()) > 1000
+        utils._earth_orientation.cache_clear()
