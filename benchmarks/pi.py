@@ -24,11 +24,13 @@ for folder in ("molecule/lab", "molecule/shared"):
 
 import testinfra  # noqa: E402
 import unit_checks  # noqa: E402
+import yaml  # noqa: E402
 from vm import Machine, clone  # noqa: E402
 
 NAME = "panoptes-bench"
 # Waiting for apt, for the download and for unpacking: what any way of setting up this machine would cost.
-OTHERS = ("Install packages", "Install Docker Engine", "Fetch the image", "Deploy the release")
+OTHERS = ("Install packages", "Install Docker Engine", "Bring the unit to the release")
+SCENARIO = TOP / "molecule" / "pi" / "molecule.yml"
 
 
 def provision(machine: Machine) -> tuple[float, dict]:
@@ -37,8 +39,11 @@ def provision(machine: Machine) -> tuple[float, dict]:
         hosts = Path(folder) / "hosts.yml"
         own = {"ansible_connection": "ssh", "ansible_ssh_common_args": f"-F {machine.ssh_config}"}
         hosts.write_text(json.dumps({"units": {"hosts": {machine.name: own}}}), encoding="utf-8")
+        limits = yaml.safe_load(SCENARIO.read_text(encoding="utf-8"))["provisioner"]["inventory"]["group_vars"]["units"]
         command = ["ansible-playbook", "-i", "molecule/shared/inventory", "-i", str(hosts), "playbooks/unit.yml"]
+        command += ["-e", json.dumps(limits)]
         settings = {"ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
+                    "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
                     "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all"}
         start = time.monotonic()
         done = subprocess.run(command, cwd=TOP, env={**os.environ, **settings}, capture_output=True, text=True)
