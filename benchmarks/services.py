@@ -154,10 +154,10 @@ def at(times, share):
     return times[min(len(times) - 1, int(len(times) * share))]
 
 
-def config_figures(folder, rounds, seconds):
+def config_figures(folder, rounds, seconds, peer):
     path = folder / "pocs.yaml"
     path.write_text(UNIT)
-    peer = peer_python(folder / "peer")
+    peer = peer or peer_python(folder / "peer")
     rows = []
     port = free_port()
     with Process(CONFIG, "--port", port, "run", "--config-file", path, port=port) as ours:
@@ -340,11 +340,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="how often each thing is measured [5]")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement [2]")
     parser.add_argument("--kills", type=int, default=1000, help="how often the server is killed; 0: not at all [1000]")
+    parser.add_argument("--peer-python", type=Path, help="python with the peer installed [one is made for the run]")
     parser.add_argument("--output", type=Path, default=HERE / "services.md")
     options = parser.parse_args()
     where = machine()
     with tempfile.TemporaryDirectory() as folder:
-        rows = config_figures(Path(folder), options.rounds, options.seconds)
+        rows = config_figures(Path(folder), options.rounds, options.seconds, options.peer_python)
     # Many short turns: what else runs on the machine then hits ours and the peer alike.
     rows += hub_figures(options.rounds * 4, options.seconds / 8)
     if options.kills:
