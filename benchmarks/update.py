@@ -134,4 +134,4 @@ def main(name: str = "panoptes-unit", rounds: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:2], *map(int, sys.argv[2:3]))

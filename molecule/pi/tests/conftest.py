@@ -49,9 +49,7 @@ class Pi:
     @property
     def host(self):
         """The testinfra host, as root by sudo."""
-        return testinfra.get_host(
-            f"ssh://{self.machine.name}", ssh_config=str(self.machine.ssh_config), sudo=True
-        )
+        return testinfra.get_host(f"ssh://{self.machine.name}", ssh_config=str(self.machine.ssh_config), sudo=True)
 
     def play(self, playbook: str, **settings) -> tuple:
         """Run a playbook; its exit code, its output and how many tasks changed something."""

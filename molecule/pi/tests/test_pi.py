@@ -141,11 +141,13 @@ POINTS = {
 def test_power_cut_during_an_update(pi, update, during):
     point, condition = POINTS[during]
     old = pi.whole()
-    new = update.offer_with_big_layer(f"big-{point.partition(':')[0]}", 32_000_000)
+    new = update.offer(f"big-{point.partition(':')[0]}", 32_000_000)
     assert new != old
     halt = "--setenv=PANOPTES_UNIT_STOP_AT=switch:file" if during == "the switch" else ""
-    pi.machine.ssh(f"sudo systemd-run --unit=update-under-test {halt} panoptes-unit update --force "
-                   "--settings /etc/panoptes/unit-under-test.yaml")
+    pi.machine.ssh(
+        f"sudo systemd-run --unit=update-under-test {halt} panoptes-unit update --force "
+        "--settings /etc/panoptes/unit-under-test.yaml"
+    )
     pi.wait_for(f"grep -q {point} /var/lib/panoptes-unit/journal.jsonl && {condition}")
     pi.machine.cut()
     pi.start()

@@ -1,6 +1,6 @@
 """Releases to try on a unit: good ones, and one for each way an image can be bad, in the lab's registry.
 
-Each is the real panoptes-utils image plus a layer of a few hundred bytes; nothing in it is a stand-in. Manifests
+Each is the real panoptes-utils image plus a small layer; nothing in it is a stand-in. Manifests
 that no builder would make (wrong architecture, missing platform) are put into the registry as JSON.
 """
 
@@ -56,20 +56,21 @@ class Releases:
         self._tls = ssl.create_default_context(cafile=self.lab["ca_file"])
         self.digests: dict[str, str] = {}
 
-    def prepare(self, name: str) -> str:
-        """Builds and pushes a release by name (`good-…` or a key of BAD); the digest of its manifest."""
+    def prepare(self, name: str, size: int = 100_000) -> str:
+        """Builds and pushes a release (`good-…` or a key of BAD) with a layer of `size` bytes; its digest."""
         if name not in self.digests:
             image = f"{self.registry}/{self.path}:{name}"
             with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / "noise").write_bytes(os.urandom(size))  # does not compress
                 (Path(folder) / "Dockerfile").write_text(self._dockerfile(name))
                 self._docker("build", "--quiet", "--tag", image, folder)
             self._docker("push", "--quiet", image)
             _, _, self.digests[name] = self._request("HEAD", f"manifests/{name}")
         return self.digests[name]
 
-    def offer(self, name: str) -> str:
+    def offer(self, name: str, size: int = 100_000) -> str:
         """Makes `latest` an index with this release for this machine's platform; the platform's digest."""
-        digest = self.prepare(name)
+        digest = self.prepare(name, size)
         self._put_index([(digest, self.architecture, self.variant)])
         return digest
 
@@ -92,18 +93,6 @@ class Releases:
         self._put_index([(digest, self.architecture, self.variant)])
         return digest
 
-    def offer_with_big_layer(self, name: str, size: int) -> str:
-        """A good release with `size` bytes that do not compress."""
-        if name not in self.digests:
-            image = f"{self.registry}/{self.path}:{name}"
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / "noise").write_bytes(os.urandom(size))
-                (Path(folder) / "Dockerfile").write_text(f"FROM {self.base}\nCOPY noise /opt/noise\n")
-                self._docker("build", "--quiet", "--tag", image, folder)
-            self._docker("push", "--quiet", image)
-            _, _, self.digests[name] = self._request("HEAD", f"manifests/{name}")
-        return self.offer(name)
-
     def save(self, name: str, target: Path) -> None:
         """`docker save` of a release: a bundle."""
         self.prepare(name)
@@ -115,7 +104,7 @@ class Releases:
             self._docker("image", "rm", "--force", f"{self.registry}/{self.path}:{name}")
 
     def _dockerfile(self, name: str) -> str:
-        lines = [f"FROM {self.base}", f"LABEL org.projectpanoptes.test={name}"]
+        lines = [f"FROM {self.base}", "COPY noise /opt/noise"]
         if name in BAD:
             program, script = BAD[name]
             place = f"{BIN}/{program}"

@@ -90,7 +90,7 @@ def impatient_engine(unit):
 @pytest.mark.fault("connection cut at {percent} % of a layer")
 @pytest.mark.parametrize("percent", [20, 50, 90])
 def test_connection_cut(unit, releases, offered, impatient_engine, percent, record_property):
-    new = releases.offer_with_big_layer(f"good-big-{percent}", LAYER)
+    new = releases.offer(f"good-big-{percent}", LAYER)
     host, _, port = releases.registry.partition(":")
     with CuttingProxy((host, int(port)), LAYER * percent // 100) as proxy:
         here = unit.check("ip -4 route show default").split()[2]
@@ -111,7 +111,7 @@ def test_connection_cut(unit, releases, offered, impatient_engine, percent, reco
 
 @pytest.mark.fault("disk too small")
 def test_disk(unit, releases, offered, record_property):
-    new = releases.offer_with_big_layer("good-disk", 200_000)
+    new = releases.offer("good-disk", 200_000)
     unit.settings({"limits": {"floor_bytes": 10**15}})
     refused(unit, offered[0], record_property, 1, "not enough room")
     assert new not in unit.check("docker images --digests"), "refused before the pull"
