@@ -107,8 +107,8 @@ def main(name: str = "panoptes-unit", rounds: int = 5) -> None:
         [
             "# What an update costs a unit",
             "",
-            f"Measured on {platform.machine()}, {os.cpu_count()} cores, on the simulated unit. "
-            "`make bench-update` writes this page.",
+            f"Measured on {platform.machine()}, {os.cpu_count()} cores with a load of {os.getloadavg()[2]:.0f}, on the "
+            "simulated unit. `make bench-update` writes this page.",
             "",
             "| measure | value |",
             "|---|---|",
