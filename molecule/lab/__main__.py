@@ -1,8 +1,10 @@
 """The lab: Docker Engine, both images, a TLS registry and the image of a simulated unit, on this machine."""
 
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import click
 import emulation
@@ -172,6 +174,14 @@ def unit(context) -> None:
     sys.exit(simulated.main())
 
 
+def _real_frames() -> list:
+    """Maps the folder of real sky frames into the container, where this machine has it."""
+    frames = Path(os.environ.get("PANOPTES_SHARED_DATA") or settings.TOP.parent / "shared" / "data")
+    if not frames.is_dir():
+        return []
+    return ["--volume", f"{frames}:/frames:ro", "--env", "PANOPTES_SHARED_DATA=/frames"]
+
+
 @main.command(name="test-image")
 @click.argument("pytest_arguments", nargs=-1)
 def test_image(pytest_arguments) -> None:
@@ -198,6 +208,7 @@ def test_image(pytest_arguments) -> None:
                 "/tmp",
                 "--volume",
                 f"{settings.TOP}:/opt/panoptes-utils:ro",
+                *_real_frames(),
                 flavour,
                 "scripts/testing/run_tests.sh",
                 *pytest_arguments,
