@@ -37,6 +37,7 @@ class Result:
     output: str
     changed: int
     failures: list[str] = field(default_factory=list)
+    failed_tasks: list[str] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
 
     @property
@@ -109,15 +110,13 @@ class Unit:
         events = list(done.events)
         details = [(event["event"], event.get("event_data", {})) for event in events]
         stats = done.stats or {}
+        failed = [data for kind, data in details if kind == "runner_on_failed" and not data.get("ignore_errors")]
         return Result(
             code=done.rc,
             output="\n".join(event.get("stdout", "") for event in events),
             changed=sum((stats.get("changed") or {}).values()),
-            failures=[
-                str(data["res"].get("msg", data["res"]))
-                for kind, data in details
-                if kind == "runner_on_failed" and not data.get("ignore_errors")
-            ],
+            failures=[str(data["res"].get("msg", data["res"])) for data in failed],
+            failed_tasks=[data["task"] for data in failed],
             roles=[data["role"] for kind, data in details if kind == "playbook_on_task_start" and data.get("role")],
         )
 

@@ -56,7 +56,8 @@ def starts(task: str, role: str):
 def test_interrupted(unit, role, task):
     result = unit.play("unit.yml", stop=starts(task, role))
     assert result.code != 0, f"{role}: {task} never started\n{result.output}"
-    assert not result.failures, result.failures
+    # The task that was cut off may still report that its process died; nothing else may have failed.
+    assert [name for name in result.failed_tasks if task not in name] == [], result.failures
 
 
 def test_the_next_run_finishes_and_the_one_after_changes_nothing(unit):
