@@ -14,7 +14,6 @@ import os
 import socket
 import stat
 import tarfile
-import tempfile
 import time
 import zlib
 from contextlib import suppress
@@ -23,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .errors import UnitError
-from .files import sync_folder
+from .files import write_durably
 
 FORMAT = 1
 PATHS = ("/var/panoptes/conf_files", "/var/lib/panoptes-unit")
@@ -69,7 +68,7 @@ def make(archive: str, paths: list, unit: str = "", root: str = "/") -> dict:
         f"/{name}": {**_attributes(info), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, (content, info) in contents.items()
     }
-    _write(Path(archive), _pack(manifest, contents), 0o600)
+    write_durably(Path(archive), _pack(manifest, contents), 0o600)
     return manifest
 
 
@@ -167,11 +166,11 @@ def restore(archive: str, root: str = "/", overwrite: bool = False, dry_run: boo
     for path in sorted(wrong):
         target = place / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write(target, contents[path], int(manifest["files"][path]["mode"], 8))
+        write_durably(target, contents[path], int(manifest["files"][path]["mode"], 8))
         _own(target, manifest["files"][path])
     mark = {"sha256": digest, "made": manifest["made"], "at": round(time.time())}
     (place / MARK).parent.mkdir(parents=True, exist_ok=True)
-    _write(place / MARK, json.dumps(mark).encode() + b"\n", 0o644)
+    write_durably(place / MARK, json.dumps(mark).encode() + b"\n", 0o644)
     return manifest, sorted(wrong)
 
 
@@ -201,22 +200,6 @@ def _pack(manifest: dict, contents: dict) -> bytes:
             member.size, member.mode, member.mtime = len(content), 0o600, manifest["made"]
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-    sync_folder(path.parent)
 
 
 def _own(path: Path, entry: dict) -> None:

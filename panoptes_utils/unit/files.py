@@ -7,17 +7,19 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 
-def write_durably(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace `path` by `text` in one step; a reader or a power cut sees the old or the new, never half."""
+def write_durably(path: Path, content: Union[str, bytes], mode: int = 0o644) -> None:
+    """Replace `path` by `content` in one step; a reader or a power cut sees the old or the new, never half."""
     path = Path(path)
+    if isinstance(content, str):
+        content = content.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
