@@ -85,7 +85,7 @@ def test_blank_machine_becomes_the_same_unit_once(unit, blank, archive):
 def test_restore_that_was_cut_off_is_finished(blank, archive, monkeypatch):
     count = 0
 
-    def power_cut(path, content, mode, write=backup._write):
+    def power_cut(path, content, mode, write=backup.write_durably):
         nonlocal count
         count += 1
         if count == 3:
@@ -93,7 +93,7 @@ def test_restore_that_was_cut_off_is_finished(blank, archive, monkeypatch):
         write(path, content, mode)
 
     with monkeypatch.context() as patched:
-        patched.setattr(backup, "_write", power_cut)
+        patched.setattr(backup, "write_durably", power_cut)
         with pytest.raises(KeyboardInterrupt):
             backup.restore(str(archive), str(blank))
     backup.restore(str(archive), str(blank))
