@@ -92,6 +92,9 @@ def _start(state: State) -> None:
         log = cache() / "logs" / "dockerd.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         pid_file = cache() / "dockerd.pid"
+        # Left by an engine that was cut off; its number may be another program's by now, and dockerd would refuse.
+        if not _is_dockerd(state.get("dockerd_pid")):
+            pid_file.unlink(missing_ok=True)
         # Its own session: the engine outlives the terminal that started it.
         with log.open("ab") as file:
             process = subprocess.Popen(
@@ -166,15 +169,18 @@ def down(state: State) -> None:
             run(as_root(["rm", "-rf", "--one-file-system", path]))
 
 
+def _is_dockerd(pid) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dockerd"
+    except OSError:
+        return False
+
+
 def _stop(state: State) -> None:
     pid = state.get("dockerd_pid")
     if not pid:
         return
-    try:
-        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-    except OSError:
-        name = ""
-    if name == "dockerd":
+    if _is_dockerd(pid):
         with step("Docker Engine: stop"):
             os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + _WAIT
