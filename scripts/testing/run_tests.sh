@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The module's tests, where the module's working directory is: scripts/testing/run_tests.sh [pytest arguments]
+# The module's tests, where the module's working directory is: scripts/testing/run_tests.sh [--quick] [pytest arguments]
+# --quick: those that an emulated processor gets through in two minutes.
 # Meant to run inside the panoptes-utils image, as `make test-image` and the hosted checks do; results go to /tmp.
 set -euo pipefail
 
@@ -8,6 +9,11 @@ export COVERAGE_FILE=/tmp/coverage
 # Of the repository, of provisioning and of the tool on the unit: these need Ansible or Debian's python3-docker, which
 # the image has no use for.
 elsewhere=(backup deploy docker raspberry_pi repo unit unit_probe)
+if [ "${1:-}" = --quick ]; then
+  shift
+  set -- -m "not lab and not slow and not tools" --no-cov "$@" tests/serializers tests/test_{time,horizon,database,utils}.py \
+    tests/images/test_{bayer,fits_io,pixels}.py
+fi
 # A run of everything must also reach nearly everything; a run of a part need not.
 enough=$([ $# -eq 0 ] && echo --cov-fail-under=90 || echo --cov-fail-under=0)
 exec python -m pytest -p no:cacheprovider -m "not lab" "${elsewhere[@]/#/--ignore=tests/}" \

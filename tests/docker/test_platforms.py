@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from image_checks import PLATFORMS, TOOLS, solve_simulated_sky
+from image_checks import PLATFORMS, TOOLS, TOP, solve_simulated_sky
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -50,6 +50,14 @@ def test_module_is_imported(lab, pulled):
     modules = "panoptes_utils.images.fits, panoptes_utils.config.cli, panoptes_utils.messaging, sep, photutils"
     script = f"import {modules}; print('imported')"
     assert "imported" in lab.run(pulled[0], "python", "-c", script).stdout
+
+
+def test_module_passes_its_quick_tests(lab, flavour, pulled):
+    if flavour == lab["architecture"]:
+        pytest.skip("this machine's own flavour runs all of them: make test-image")
+    checkout = ("--init", "--volume", f"{TOP}:/opt/panoptes-utils:ro")
+    done = lab.run(pulled[0], "scripts/testing/run_tests.sh", "--quick", options=checkout, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
 
 
 def test_simulated_sky_is_solved(lab, flavour, pulled):
