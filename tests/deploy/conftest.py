@@ -105,6 +105,8 @@ class Unit:
             envvars=environment,
             event_handler=on_event,
             cancel_callback=lambda: bool(interrupted),
+            # How often it looks whether to stop; with its own 5 s, a quick play is over before it is interrupted.
+            settings={"pexpect_timeout": 0.2},
             quiet=True,
         )
         events = list(done.events)
