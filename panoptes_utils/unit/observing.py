@@ -7,8 +7,9 @@ import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Tuple
 
 from .settings import Observing, Settings, Window
 
@@ -101,13 +102,23 @@ def ask_config(url: str, key: str, timeout: float) -> object:
     Raises:
         OSError, ValueError: it does not answer, or not with JSON.
     """
+    return ask_config_and_clock(url, key, timeout)[0]
+
+
+def ask_config_and_clock(url: str, key: str, timeout: float) -> Tuple[object, Optional[float]]:
+    """One value from the config server, and its clock in seconds since 1970; None where it does not tell.
+
+    Raises:
+        OSError, ValueError: it does not answer, or not with JSON.
+    """
     request = urllib.request.Request(  # noqa: S310 - a loopback URL from the settings
         f"{url}/get-config",
         data=json.dumps({"key": key}).encode(),
         headers={"Content-Type": "application/json"},
     )
     with _DIRECT.open(request, timeout=timeout) as response:
-        return json.loads(response.read(1_000_000))
+        date = response.headers.get("Date")
+        return json.loads(response.read(1_000_000)), parsedate_to_datetime(date).timestamp() if date else None
 
 
 # The services are on this machine: a proxy for the outside has no say.

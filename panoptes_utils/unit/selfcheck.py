@@ -12,9 +12,11 @@ import time
 import uuid
 
 from .errors import HealthError
-from .observing import ask_config
+from .observing import ask_config_and_clock
 
 LOOPBACK = "127.0.0.1"
+# A container has no clock of its own, so that seconds apart mean that its C library cannot read this machine's.
+CLOCK_TOLERANCE_S = 60.0
 
 
 def check_config(url: str, key: str, expected: str, timeout: float = 10.0) -> float:
@@ -31,7 +33,7 @@ def check_config(url: str, key: str, expected: str, timeout: float = 10.0) -> fl
     """
     started = time.monotonic()
     try:
-        answer = ask_config(url, key, timeout)
+        answer, clock = ask_config_and_clock(url, key, timeout)
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise HealthError(
@@ -43,6 +45,12 @@ def check_config(url: str, key: str, expected: str, timeout: float = 10.0) -> fl
         raise HealthError(
             f"config server: {key} is {answer!r} and not {expected!r}; a value set by hand is in pocs_local.yaml "
             "and wins over the inventory: remove it there, or set the inventory to it"
+        )
+    if clock is not None and abs(clock - time.time()) > CLOCK_TOLERANCE_S:
+        inside, here = (time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment)) for moment in (clock, time.time()))
+        raise HealthError(
+            f"config server: it is {inside} UTC in the container and {here} UTC outside: this machine's libseccomp2 is "
+            "too old for the image; apt-get install --only-upgrade libseccomp2, then restart Docker Engine"
         )
     return time.monotonic() - started
 

@@ -6,7 +6,9 @@ import re
 import signal
 import socket
 import stat
+import time
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 
 import pytest
 from free_ports import free_ports
@@ -28,6 +30,11 @@ def test_reading(server):
     assert everything == server.ask("/get-config")[1]
     assert everything["directories"] == {"base": "/var/panoptes", "images": "/var/panoptes/images"}
     assert everything["config_server"] == {"running": True}
+
+
+def test_answers_tell_what_time_the_server_thinks_it_is(server):
+    date = parsedate_to_datetime(server.ask("/heartbeat")[2]["Date"])
+    assert abs(date.timestamp() - time.time()) < 60, "a unit tells by this whether its containers live in another time"
 
 
 def test_writing_and_resetting(server, unit):
