@@ -94,3 +94,26 @@ def test_certificate_is_for_the_registry_and_renewed_in_time(tmp_path, monkeypat
     monkeypatch.setattr(authority, "_RENEW", authority._DAY * 1000)
     authority.up(tmp_path, "172.30.63.2")
     assert (tmp_path / "server.crt").read_bytes() != first
+
+
+def test_saved_machines_without_a_recipe_or_a_clone_are_removed(cache):
+    script = f"""
+import sys; sys.path.insert(0, {str(LAB)!r})
+from vm import disk, saved
+folder = disk.machines_folder()
+for name in ("arm32v7-newest", "arm32v7-old", "arm32v7-cloned", "arm32v7-new-being-made", "arm64v8-other"):
+    (folder / name).mkdir(parents=True)
+    (folder / name / "kernel").touch()
+clone = folder / "machines" / "one"
+clone.mkdir(parents=True)
+(clone / "machine.json").write_text("{{}}")
+(clone / "kernel").symlink_to(folder / "arm32v7-cloned" / "kernel")
+saved._prune("arm32v7", folder / "arm32v7-newest")
+print(*sorted(path.name for path in folder.iterdir()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, **cache}, check=False
+    )
+    assert done.stdout.split() == [
+        "arm32v7-cloned", "arm32v7-new-being-made", "arm32v7-newest", "arm64v8-other", "machines"
+    ], done.stderr  # fmt: skip

@@ -16,7 +16,7 @@ import docker
 
 from . import disk, images
 from .boards import Board, board, command
-from .machine import Machine
+from .machine import Machine, machines
 from .qmp import Monitor
 
 
@@ -75,7 +75,16 @@ def saved(flavour: str) -> tuple:
             folder.rename(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+        _prune(flavour, target)
     return target, tools
+
+
+def _prune(flavour: str, newest: Path) -> None:
+    """Remove saved machines of a flavour that no recipe makes any more; one whose clones still exist stays."""
+    used = {(machine.folder / "kernel").resolve().parent for machine in machines()}
+    for folder in disk.machines_folder().glob(f"{flavour}-*"):
+        if folder not in {newest, *used} and "-new-" not in folder.name:
+            shutil.rmtree(folder)
 
 
 def _boot_and_save(api: docker.DockerClient, tools: str, kind: Board, folder: Path) -> None:
