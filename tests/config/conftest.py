@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from free_ports import free_ports
+from processes import end
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("ruamel.yaml")
@@ -126,9 +127,7 @@ def serve(unit, free_port, tmp_path, request):
 
     yield start
     for server in servers:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
+        end(server.process)
         print(f"--- {server.log.name}\n{server.log.read_text()}")
 
 

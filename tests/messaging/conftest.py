@@ -8,6 +8,7 @@ import time
 
 import pytest
 from free_ports import free_ports
+from processes import end
 
 pytest.importorskip("zmq")
 
@@ -84,9 +85,7 @@ def start(tmp_path):
 
     yield start_one
     for hub in hubs:
-        if hub.process.poll() is None:
-            hub.process.kill()
-            hub.process.wait()
+        end(hub.process)
         print(f"--- {hub.log.name}\n{hub.log.read_text()}")
 
 
