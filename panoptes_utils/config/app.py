@@ -13,7 +13,6 @@ from urllib.parse import parse_qs
 
 from panoptes_utils.config import status
 from panoptes_utils.config.access import MAX_BODY, Access, Denied
-from panoptes_utils.config.openapi import description
 from panoptes_utils.config.store import RUNNING, ConfigStore, Conflict, Refused, to_bytes
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.logging import logger
@@ -151,6 +150,8 @@ class ConfigApp:
         await request.answer(to_bytes(await status.report(self.store, self.hub_port, self.access.token is not None)))
 
     async def _openapi(self, request: "_Request") -> None:
+        from panoptes_utils.config.openapi import description
+
         self.access.check_rate(request.client, write=False)
         await request.answer(to_bytes(description(token=self.access.token is not None)))
 

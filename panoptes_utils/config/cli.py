@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import List, Optional
 
+from panoptes_utils.arguments import ArgumentParser
+
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run the command; returns its exit code."""
@@ -102,11 +104,11 @@ def _fail(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    address = argparse.ArgumentParser(add_help=False)
+    address = ArgumentParser(add_help=False)
     address.add_argument("--host", default=argparse.SUPPRESS, help="address [$PANOPTES_CONFIG_HOST or 127.0.0.1]")
     address.add_argument("--port", default=argparse.SUPPRESS, help="TCP port [$PANOPTES_CONFIG_PORT or 6563]")
 
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="panoptes-config-server", description="The server of a unit's configuration.", parents=[address]
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

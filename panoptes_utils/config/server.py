@@ -6,6 +6,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -113,6 +114,8 @@ def run(
         InvalidConfig: the file or the token file is missing or bad.
         CannotStart: the port is taken, or the address is not this machine's.
     """
+    # The YAML reader in C, which ruamel loads for modes that keep no comments: 2 MB.
+    sys.modules.setdefault("_ruamel_yaml", None)
     from panoptes_utils.config.model import problems
 
     # Until the event loop listens for them. As process 1 of a container there is no default action to rely on, and
@@ -212,7 +215,9 @@ def listen(host: str, port: int) -> socket.socket:
         CannotStart: the port is taken (the text says by what), or the address is not this machine's.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # As bytes where it can be: text makes Python load its tables of international names.
+        name = host.encode() if host.isascii() else host
+        family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
     except (OSError, OverflowError) as problem:
         raise CannotStart(f"{host!r} port {port} is no address of this machine: {problem}") from problem
     listener = socket.socket(family, socket.SOCK_STREAM)

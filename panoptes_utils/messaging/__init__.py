@@ -3,6 +3,11 @@
 Programs use `PanMessaging`; the hub that stands between them is the command `panoptes-messaging-hub`.
 """
 
-from panoptes_utils.messaging.messenger import PanMessaging
+from panoptes_utils.lazy import hand_on
 
-__all__ = ["PanMessaging"]
+# The hub subscribes to this at every publisher, after all that its subscribers asked for: who has seen it knows
+# that from now on nothing that it sends gets lost. No topic can begin with this byte.
+HUB_READY = b"\xffready"
+
+# The hub itself sends no message: it does not load what makes and reads them.
+__getattr__, __dir__, __all__ = hand_on(__name__, {"PanMessaging": "messenger"})

@@ -10,6 +10,8 @@ import sys
 import time
 from typing import List, Optional, Tuple
 
+from panoptes_utils.arguments import ArgumentParser
+
 DEFAULT_PAIRS = [(6500, 6501), (6510, 6511)]
 
 
@@ -145,7 +147,7 @@ def _fail(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    ports = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    ports = ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     ports.add_argument(
         "--pair",
         nargs=2,
@@ -161,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     ports.add_argument("--host", help="address of the hub [127.0.0.1]")
     ports.add_argument("--curve-keys", metavar="FOLDER", help="encrypt, and admit only clients whose key is here")
 
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="panoptes-messaging-hub",
         description="Forward messages between the programs of a unit.",
         parents=[ports],

@@ -13,7 +13,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import zmq
 
 from panoptes_utils.logging import logger
-from panoptes_utils.messaging.messenger import HUB_READY
+from panoptes_utils.messaging import HUB_READY
 from panoptes_utils.messaging.watch import Watch
 from panoptes_utils.ports import holder_of
 

@@ -10,12 +10,10 @@ from typing import Any, Callable, Dict, Optional, Tuple, Union
 import zmq
 
 from panoptes_utils.logging import logger
+from panoptes_utils.messaging import HUB_READY
 from panoptes_utils.serializers import from_json, to_json
 
 TOPIC = re.compile(r"[a-zA-Z][-a-zA-Z0-9_.:]*", re.ASCII)
-# The hub subscribes to this at every publisher, after all that its subscribers asked for: who has seen it knows
-# that from now on nothing that it sends gets lost. No topic can begin with this byte.
-HUB_READY = b"\xffready"
 _SLICE_MS = 200
 
 
