@@ -82,9 +82,10 @@ class Store:
         write_durably(self._state, json.dumps(asdict(state), indent=1) + "\n")
 
     def record(self, attempt: dict) -> None:
-        """Add an attempt to the history, once for each id."""
+        """Add an attempt to the history, once; again only where recovery brought it to another end."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not any(line.get("id") == attempt["id"] for line in self.history()[-3:]):
+        earlier = [line.get("verdict") for line in self.history()[-3:] if line.get("id") == attempt["id"]]
+        if attempt.get("verdict") not in earlier[-1:]:
             append_durably(self.history_path, json.dumps(attempt) + "\n")
 
     def history(self) -> list:

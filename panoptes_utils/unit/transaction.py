@@ -211,14 +211,13 @@ class Transaction:
         index_digest = registry.digest_of(reference.repository, reference.tag)
         self.outcome.registry = {"requests": registry.requests, "bytes": registry.bytes_received}
         self.state.last_check = {"at": round(time.time()), "index": index_digest, "source": self.outcome.source}
+        self.store.save(self.state)
         if current and current.index == index_digest and self._is_in_place(current):
             self.report.step("resolve", f"{self.outcome.source} is {short(current.image)}: already running")
-            self.store.save(self.state)
             return self._nothing("unchanged", "this is the newest release")
         if not self.force:
             for digest, entry in self.state.quarantine.items():
                 if entry["index"] == index_digest:
-                    self.store.save(self.state)
                     return self._nothing("held", f"{digest[7:19]} is in quarantine: {entry['reason']}")
         platform = platform_of(_dpkg_architecture())
         manifest = registry.index(reference.repository, index_digest).for_platform(platform)
@@ -395,7 +394,8 @@ class Transaction:
             book.pop(release.digest, None)
         self.store.save(self.state)
         self.journal.mark("commit", "state")
-        self._prune()
+        with suppress(UnitError):  # an engine that is gone now leaves images behind for the next time, no more
+            self._prune()
         self.outcome.changed = True
         return self._end(verdict, "")
 

@@ -89,9 +89,11 @@ def test_state_and_history(tmp_path):
     state.current = RELEASE.as_dict()
     store.save(state)
     assert store.load().current_release == RELEASE
-    for attempt in ({"id": "1"}, {"id": "2"}, {"id": "2"}):
+    for attempt in ({"id": "1"}, {"id": "2", "verdict": "broken"}, {"id": "2", "verdict": "broken"}):
         store.record(attempt)
     assert [line["id"] for line in store.history()] == ["1", "2"], "recovery may record an attempt again"
+    store.record({"id": "2", "verdict": "rolled-back"})
+    assert store.history()[-1]["verdict"] == "rolled-back", "recovery mended what the run left broken"
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(UnitError, match="move it away"):
         store.load()
