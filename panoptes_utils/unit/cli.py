@@ -28,12 +28,53 @@ undone from the disk, without the network, and the image goes into quarantine.""
 EXIT_CODES = """\
 exit codes:
   0  done, or nothing to do (also: held by a pin or by quarantine)
-  1  failed; the unit was not touched
+  1  failed; the unit was not touched (doctor: it found a problem)
   2  wrong argument or setting
   3  deferred: observing, unknown state, locked, or outside the window
   4  the new release failed; the unit is back on the one before
   5  another run is at work
   6  neither the new release nor the one before works: a person has to look"""
+
+EXAMPLES = {
+    "deploy": """\
+  panoptes-unit deploy                                  the newest release, unless the unit observes
+  panoptes-unit deploy --force                          although it waits for an idle state, or is pinned
+  panoptes-unit deploy --tag 0.2.0                      another release of the same image
+  panoptes-unit deploy --from /media/stick/bundle.tar   from a stick, without a network""",
+    "update": """\
+  panoptes-unit update                                  what the timer does; outside the window it waits
+  systemctl list-timers panoptes-update.timer           when the timer does it next""",
+    "rollback": """\
+  panoptes-unit rollback                                the release before; the one left goes into quarantine
+  panoptes-unit rollback --force                        although the unit observes""",
+    "recover": """\
+  panoptes-unit recover                                 nothing to do where nothing was interrupted""",
+    "status": """\
+  panoptes-unit status
+  panoptes-unit status --json | jq .release.image""",
+    "history": """\
+  panoptes-unit history                                 the last 20 attempts, the newest at the end
+  panoptes-unit history -n 1 --json                     the last one, for a program""",
+    "pin": """\
+  panoptes-unit pin --reason "campaign until March"
+  panoptes-unit unpin""",
+    "unpin": """\
+  panoptes-unit unpin && panoptes-unit deploy           follow the source again, now""",
+    "lock": """\
+  panoptes-unit lock --hours 48 --reason "visitors"
+  panoptes-unit unlock""",
+    "unlock": """\
+  panoptes-unit unlock""",
+    "clear": """\
+  panoptes-unit status                                  shows what is in quarantine, and why
+  panoptes-unit clear eef3c1fc2368 && panoptes-unit deploy""",
+    "backup": """\
+  panoptes-unit backup /media/stick
+  panoptes-unit backup /media/stick --keep 7""",
+    "doctor": """\
+  panoptes-unit doctor                                  exit code 1 where it finds a problem
+  panoptes-unit doctor --json""",
+}
 
 
 def main(arguments: Optional[list] = None) -> int:
@@ -57,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="panoptes-unit",
         description=DESCRIPTION,
-        epilog=EXIT_CODES,
+        epilog=f"{EXIT_CODES}\n\nEach verb has examples: panoptes-unit VERB --help",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     common = argparse.ArgumentParser(add_help=False)
@@ -72,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
             parents=[common],
             help=text,
             description=text,
-            epilog=EXIT_CODES,
+            epilog=f"examples:\n{EXAMPLES[name]}\n\n{EXIT_CODES}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         made.set_defaults(run=run, verb=name)
@@ -87,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument(
             "--from", dest="bundle", default="", metavar="PATH", help="a bundle: OCI layout or `docker save`"
         )
-        made.add_argument("--force", action="store_true", help="pass lock, window, pin and quarantine; is recorded")
+        made.add_argument(
+            "--force", action="store_true", help="pass lock, window, pin and quarantine, never a signature; is recorded"
+        )
     made = verb("rollback", _rollback, "go back to the release before, from the disk")
     made.add_argument("--force", action="store_true", help="pass the lock; is recorded")
     verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")

@@ -1,12 +1,15 @@
 """The zipapp as a technician meets it: help, exit codes, JSON, pins and locks."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from panoptes_utils.unit.build import build
+from panoptes_utils.unit.cli import EXAMPLES, _parser
 from panoptes_utils.unit.state import State, Store
 
 pytest.importorskip("yaml")
@@ -54,6 +57,20 @@ def test_help_lists_every_verb_and_exit_code(zipapp):
     for word in ("deploy", "update", "rollback", "recover", "status", "history", "pin", "unpin", "lock", "unlock"):
         assert f"\n    {word} " in text
     assert "exit codes:" in text
+
+
+def test_help_of_every_verb_has_examples_that_the_parser_takes():
+    verbs = _parser()._subparsers._group_actions[0].choices
+    assert list(EXAMPLES) == list(verbs)
+    for verb, text in EXAMPLES.items():
+        shown = verbs[verb].format_help()
+        assert f"examples:\n{text}\n" in shown
+        assert "exit codes:" in shown
+        for line in text.splitlines():
+            for command in re.split(r" (?:&&|\|) ", re.split(r" {3,}", line.strip())[0]):
+                tool, *arguments = shlex.split(command)
+                if tool == "panoptes-unit":
+                    _parser().parse_args(arguments)
 
 
 def test_wrong_verb_and_missing_settings(zipapp, tmp_path):
