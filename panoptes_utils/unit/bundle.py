@@ -18,9 +18,11 @@ from typing import Any, Iterator
 
 from .errors import UnitError
 from .registry import IMAGE_TYPES, INDEX_TYPES
+from .signature import TAG as SIGNATURE_TAG
 
 REPOSITORY = "panoptes-utils"
 _CHUNK = 1 << 20
+_REF_NAME = "org.opencontainers.image.ref.name"
 
 
 class Bundle:
@@ -35,6 +37,7 @@ class Bundle:
         self._files: dict = {}  # name in the bundle -> (file, offset, size)
         self._made: dict = {}  # digest -> bytes that are in no file
         self._blobs: dict = {}  # digest -> (file, offset, size)
+        self._signatures: dict = {}  # tag of a signature -> digest of its manifest
         self._list_files()
         for name, place in self._files.items():
             if name.startswith("blobs/sha256/"):
@@ -48,6 +51,10 @@ class Bundle:
                 raise UnitError(f"{path} is no release bundle: it has neither index.json nor manifest.json")
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise UnitError(f"{path} is damaged: its list of contents cannot be read") from None
+
+    def tagged(self, tag: str) -> str:
+        """The digest under a tag: `latest` is the release, `sha256-….sig` its signatures; empty where there is none."""
+        return self.top if tag == "latest" else self._signatures.get(tag, "")
 
     def find(self, digest: str) -> Any:
         """(file, offset, size) of a blob, or bytes, or None."""
@@ -91,7 +98,13 @@ class Bundle:
 
     def _from_layout(self) -> str:
         index = json.loads(_bytes_at(self._files["index.json"]))
-        entries = index["manifests"]
+        entries = []
+        for entry in index["manifests"]:
+            name = (entry.get("annotations") or {}).get(_REF_NAME, "").rpartition(":")[2]
+            if SIGNATURE_TAG.match(name):
+                self._signatures[name] = entry["digest"]
+            else:
+                entries.append(entry)
         if len(entries) == 1:
             return entries[0]["digest"]
         for entry in entries:  # a list of images without a platform each: complete it from their configurations
@@ -99,7 +112,7 @@ class Bundle:
                 manifest = json.loads(self.read(entry["digest"]))
                 config = json.loads(self.read(manifest["config"]["digest"]))
                 entry["platform"] = {key: config[key] for key in ("os", "architecture", "variant") if config.get(key)}
-        return self._make({**index, "mediaType": INDEX_TYPES[0]})
+        return self._make({**index, "manifests": entries, "mediaType": INDEX_TYPES[0]})
 
     def _from_docker_save(self) -> str:
         """Docker before 25 saves layers without a manifest: make the one that describes them."""
@@ -178,7 +191,7 @@ def _answer(request: BaseHTTPRequestHandler, bundle: Bundle) -> None:
     if request.path == "/v2/":
         return _send(request, b"{}", "application/json", "")
     manifest = kind.endswith("/manifests")
-    digest = bundle.top if manifest and reference == "latest" else reference
+    digest = reference if reference.startswith("sha256:") or not manifest else bundle.tagged(reference)
     found = bundle.find(digest)
     if found is None:
         return _send(request, b'{"errors":[{"code":"NOT_FOUND"}]}', "application/json", "", 404)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from . import proof, raspberry_pi
+from . import proof, raspberry_pi, signature
 from .engine import Engine
 from .errors import UnitError
 from .observing import activity, in_window, solar_hour
@@ -80,6 +80,7 @@ def examine(settings: Settings) -> list:
         ("compose", _compose),
         ("disk", _disk),
         ("registry", _registry),
+        ("signature", _signature),
         ("release", _release),
         ("services", _services),
         ("proof", _proof),
@@ -135,6 +136,13 @@ def _registry(settings: Settings) -> str:
     limit = settings.limits.registry_s
     registry = Registry(reference.registry, ca=settings.registry_ca, credentials=login, timeout=limit)
     return f"{settings.source} is index {short(registry.digest_of(reference.repository, reference.tag))}"
+
+
+def _signature(settings: Settings) -> str:
+    if not settings.signature_key:
+        return "not required: signature_key is not set"
+    signature.check_key(settings.signature_key)
+    return "required: a new release must be signed with this unit's key"
 
 
 def _release(settings: Settings) -> str:

@@ -261,9 +261,28 @@ class Registry:
             raise RegistryError(f"{self.host}/{repository}: manifest of unknown schema; push the image again")
         return digest, media_type, document
 
-    def _json_blob(self, repository: str, digest: str) -> dict:
+    def manifest(self, repository: str, tag: str) -> dict:
+        """The manifest under a tag, as it stands."""
+        return self._manifest(repository, tag)[2]
+
+    def blob(self, repository: str, digest: str, limit: int = _MANIFEST_LIMIT) -> bytes:
+        """A small blob, whole.
+
+        Raises:
+            NotFoundError: there is none of that digest.
+            RegistryError: it is larger than `limit` bytes, or its content is not of that digest.
+        """
+        if not _DIGEST.match(digest):
+            raise RegistryError(f"{self.host}/{repository} names a blob {digest!r}, which is no digest")
         _, response = self._open("GET", f"/v2/{repository}/blobs/{digest}", repository, what=f"blob {digest}")
-        return self._parse(self._read(response), repository)
+        body = self._read(response, limit)
+        found = "sha256:" + hashlib.sha256(body).hexdigest()
+        if found != digest:
+            raise RegistryError(f"{self.host}/{repository}: a blob is damaged: its digest is {found}, not {digest}")
+        return body
+
+    def _json_blob(self, repository: str, digest: str) -> dict:
+        return self._parse(self.blob(repository, digest), repository)
 
     def _parse(self, body: bytes, repository: str) -> dict:
         try:
@@ -274,14 +293,14 @@ class Registry:
             raise RegistryError(f"{self.host}/{repository}: answer is not JSON; is {self.host} a registry?")
         return document
 
-    def _read(self, response: Any) -> bytes:
+    def _read(self, response: Any, limit: int = _MANIFEST_LIMIT) -> bytes:
         try:
             with response:
-                body = response.read(_MANIFEST_LIMIT + 1)
+                body = response.read(limit + 1)
         except (OSError, ValueError) as error:
             raise RegistryError(f"{self.host}: connection lost while reading: {error}") from None
-        if len(body) > _MANIFEST_LIMIT:
-            raise RegistryError(f"{self.host}: manifest over {_MANIFEST_LIMIT} bytes refused")
+        if len(body) > limit:
+            raise RegistryError(f"{self.host}: an answer of over {limit} bytes refused")
         # read(limit) does not complain about an early end by itself.
         if len(body) < int(response.headers.get("Content-Length") or 0):
             raise RegistryError(f"{self.host}: answer cut short after {len(body)} bytes: try again")

@@ -78,6 +78,7 @@ class Settings:
         source: the image to follow, `registry/repository:tag`.
         registry_ca: CA file of the registry; the system's trust where empty.
         registry_credentials: file of mode 0600 with `username:password`; anonymous where empty.
+        signature_key: public key in PEM; a release that is not signed with it is refused. Empty: none is asked for.
         compose_file, project: the services, as Docker Compose knows them.
         release_file: the pointer to what runs.
         state: folder with the tool's own state: journal, history, quarantine.
@@ -92,6 +93,7 @@ class Settings:
     source: str = ""
     registry_ca: str = ""
     registry_credentials: str = ""
+    signature_key: str = ""
     compose_file: str = "/etc/panoptes/compose.yaml"
     project: str = "panoptes"
     release_file: str = "/etc/panoptes/release.env"

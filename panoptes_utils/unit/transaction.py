@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ContextManager, Iterator, Optional
 
-from . import bundle, proof, saved
+from . import bundle, proof, saved, signature
 from .engine import Engine
 from .errors import (
     BROKEN,
@@ -118,6 +118,7 @@ class Transaction:
                     return self.outcome
                 image, release = candidate
                 with self.journal.step("check"):
+                    self._check_signature(Reference.parse(reference), release)
                     self._check(release, image)
                 self._begin(release)
                 with self.journal.step("fetch"):
@@ -250,6 +251,20 @@ class Transaction:
         if named is None or named.image != release.image:
             return False
         return self.outcome.verb == "update" or self.engine.has(release.image)
+
+    def _check_signature(self, reference: Reference, release: Release) -> None:
+        """Not passed by --force, and no case for quarantine: a release that is signed later is taken then."""
+        if not self.settings.signature_key:
+            return
+        registry = self._registry(reference.registry)
+        try:
+            signature.require(
+                registry, reference.repository, release.index, self.settings.signature_key, self.outcome.source
+            )
+        finally:
+            self.outcome.registry["requests"] += registry.requests
+            self.outcome.registry["bytes"] += registry.bytes_received
+        self.report.step("check", f"index {short(release.index)} is signed with this unit's key")
 
     def _check(self, release: Release, image: Image) -> None:
         entry = self.state.quarantine.get(release.digest)

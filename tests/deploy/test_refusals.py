@@ -185,6 +185,10 @@ def test_no_manifest_for_the_platform(lab, refused, foreign_release):
             {"system_timezone": "Mars/Olympus"},
             "system_timezone is 'Mars/Olympus': write a name as in /usr/share/zoneinfo, such as Pacific/Honolulu.",
         ),
+        (
+            {"panoptes_signature_key": "cosign.pub"},
+            "panoptes_signature_key is no public key in PEM: give the text of cosign.pub.",
+        ),
         ({"panoptes_pan_id": "12"}, "panoptes_pan_id is '12': write PAN and three digits, such as PAN012."),
     ],
 )

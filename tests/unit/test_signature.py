@@ -1,0 +1,269 @@
+"""Signatures as `cosign sign --key` leaves them: which are taken, and why the others are not."""
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from panoptes_utils.unit import signature
+from panoptes_utils.unit.bundle import served
+from panoptes_utils.unit.errors import ConfigurationError, RegistryError, UnitError
+from panoptes_utils.unit.registry import Reference, Registry
+
+pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+OTHER = "sha256:" + "0" * 64
+
+
+def openssl(*arguments, given=b""):
+    return subprocess.run(["openssl", *arguments], input=given, check=True, capture_output=True).stdout
+
+
+class Maintainer:
+    """Signs as `cosign sign --key` does; the key pair is a real one."""
+
+    def __init__(self, folder, name):
+        self.private = str(folder / name)
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.private)
+        self.public = openssl("pkey", "-in", self.private, "-pubout").decode()
+
+    def sign(self, digest, **changes):
+        """(payload, what its layer says of it)."""
+        critical = {
+            "identity": {"docker-reference": "elsewhere.org/a/b"},
+            "image": {"docker-manifest-digest": digest},
+            "type": "cosign container image signature",
+            **changes,
+        }
+        payload = json.dumps({"critical": critical, "optional": None}).encode()
+        made = base64.b64encode(openssl("dgst", "-sha256", "-sign", self.private, given=payload)).decode()
+        layer = {
+            "mediaType": PAYLOAD,
+            "digest": digest_of(payload),
+            "size": len(payload),
+            "annotations": {signature.ANNOTATION: made},
+        }
+        return payload, layer
+
+
+def digest_of(body):
+    return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+def manifest_of(layers):
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest_of(b"{}"), "size": 2}
+    return {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return Maintainer(tmp_path_factory.mktemp("keys"), "ours")
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    return Maintainer(tmp_path_factory.mktemp("keys"), "theirs")
+
+
+@pytest.fixture
+def registry(stand_in):
+    with stand_in() as server:
+        server.index_digest = server.put_index("a/b", "latest", ["linux/amd64"])
+        yield server
+
+
+def attach(registry, *signed):
+    """Puts the signatures where cosign would."""
+    for payload, layer in signed:
+        registry.blobs[layer["digest"]] = payload
+    document = manifest_of([layer for _, layer in signed])
+    registry.put("a/b", signature.tag_of(registry.index_digest), document, MANIFEST)
+
+
+def require(registry, key):
+    signature.require(Registry(registry.host), "a/b", registry.index_digest, key, "r.org/a/b:latest")
+
+
+def test_good_signature_costs_two_requests(registry, ours):
+    attach(registry, ours.sign(registry.index_digest))
+    require(registry, ours.public)
+    tag = registry.index_digest.replace(":", "-") + ".sig"
+    assert registry.log[0] == ("GET", f"/v2/a/b/manifests/{tag}")
+    assert len(registry.log) == 2
+
+
+def test_one_good_signature_among_others_is_enough(registry, ours, theirs):
+    digest = registry.index_digest
+    attach(registry, theirs.sign(digest), ours.sign(OTHER), ours.sign(digest))
+    require(registry, ours.public)
+
+
+def test_signature_with_line_ends_as_openssl_writes_them(registry, ours):
+    payload, layer = ours.sign(registry.index_digest)
+    text = layer["annotations"][signature.ANNOTATION]
+    layer["annotations"][signature.ANNOTATION] = f"{text[:64]}\n{text[64:]}\n"
+    attach(registry, (payload, layer))
+    require(registry, ours.public)
+
+
+def test_rsa_keys_serve_as_well(registry, tmp_path, ours):
+    private = str(tmp_path / "rsa")
+    openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", private)
+    other = Maintainer.__new__(Maintainer)
+    other.private, other.public = private, openssl("pkey", "-in", private, "-pubout").decode()
+    attach(registry, other.sign(registry.index_digest))
+    require(registry, other.public)
+    with pytest.raises(UnitError, match="another key"):
+        require(registry, ours.public)
+
+
+def test_unsigned(registry, ours):
+    with pytest.raises(UnitError, match=r"r.org/a/b:latest \(index [0-9a-f]{12}\) is not signed.*cosign sign --key"):
+        require(registry, ours.public)
+
+
+def test_signed_with_another_key(registry, ours, theirs):
+    attach(registry, theirs.sign(registry.index_digest))
+    with pytest.raises(UnitError, match="no valid signature: made with another key"):
+        require(registry, ours.public)
+
+
+def test_signature_of_another_image(registry, ours):
+    attach(registry, ours.sign(OTHER))
+    with pytest.raises(UnitError, match=r"signature of another image \(000000000000\)"):
+        require(registry, ours.public)
+
+
+def test_payload_of_another_type(registry, ours):
+    attach(registry, ours.sign(registry.index_digest, type="atomic container signature"))
+    with pytest.raises(UnitError, match="of type 'atomic container signature'"):
+        require(registry, ours.public)
+
+
+def test_payload_changed_after_signing(registry, ours):
+    payload, layer = ours.sign(OTHER)
+    changed = payload.replace(OTHER.encode(), registry.index_digest.encode())
+    attach(registry, (changed, {**layer, "digest": digest_of(changed)}))
+    with pytest.raises(UnitError, match="another key, or damaged"):
+        require(registry, ours.public)
+
+
+def test_payload_that_is_not_what_its_digest_says(registry, ours):
+    payload, layer = ours.sign(registry.index_digest)
+    attach(registry, (payload + b" ", layer))
+    with pytest.raises(RegistryError, match="a blob is damaged"):
+        require(registry, ours.public)
+
+
+def test_payload_is_bounded(registry, ours):
+    big = b" " * 100_000
+    attach(registry, (big, {**ours.sign(OTHER)[1], "digest": digest_of(big)}))
+    with pytest.raises(RegistryError, match="over 65536 bytes refused"):
+        require(registry, ours.public)
+
+
+def test_number_of_signatures_is_bounded(registry, ours, theirs):
+    attach(registry, *[theirs.sign(registry.index_digest)] * 100)
+    with pytest.raises(UnitError, match="another key"):
+        require(registry, ours.public)
+    assert len(registry.log) < 20
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "x",
+        None,
+        {},
+        [],
+        ["x"],
+        [{}],
+        [{"annotations": None}],
+        [{"annotations": {signature.ANNOTATION: 1}, "digest": OTHER}],
+        [{"annotations": {signature.ANNOTATION: "?"}, "digest": OTHER}],
+        [{"annotations": {signature.ANNOTATION: "QQ=="}}],
+        [{"annotations": {signature.ANNOTATION: "QQ=="}, "digest": 1}],
+    ],
+)
+def test_damaged_list_of_signatures(registry, ours, layers):
+    registry.put("a/b", signature.tag_of(registry.index_digest), manifest_of(layers), MANIFEST)
+    with pytest.raises(UnitError, match="damaged"):
+        require(registry, ours.public)
+
+
+def test_missing_payload(registry, ours):
+    attach(registry, ours.sign(registry.index_digest))
+    registry.blobs.clear()
+    with pytest.raises(UnitError, match="a payload is missing"):
+        require(registry, ours.public)
+
+
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{", b'{"critical": {}}', b'{"critical": {"image": [], "type": 1}}'])
+def test_signed_nonsense(registry, ours, payload):
+    made = openssl("dgst", "-sha256", "-sign", ours.private, given=payload)
+    layer = {"digest": digest_of(payload), "annotations": {signature.ANNOTATION: base64.b64encode(made).decode()}}
+    attach(registry, (payload, layer))
+    with pytest.raises(UnitError, match="not what cosign signs"):
+        require(registry, ours.public)
+
+
+@pytest.mark.parametrize("key", ["x", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "private"])
+def test_key_that_is_no_public_key(registry, ours, key):
+    if key == "private":
+        key = Path(ours.private).read_text()
+    with pytest.raises(ConfigurationError, match="signature_key is no public key in PEM") as told:
+        require(registry, key)
+    assert "PRIVATE" not in str(told.value)
+    assert registry.log == [], "nothing is asked for what could not be verified"
+
+
+def test_openssl_missing(registry, ours, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnitError, match="apt-get install openssl"):
+        require(registry, ours.public)
+
+
+@pytest.mark.parametrize("name", ["{tag}", "panoptes-utils:{tag}"])
+def test_bundle_carries_its_signature(tmp_path, ours, name):
+    """As `skopeo copy … oci:FOLDER:TAG` adds it: one more entry of the layout's index."""
+    config = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
+    image = manifest_of([])
+    image["config"] = {**image["config"], "digest": digest_of(config), "size": len(config)}
+    index = json.dumps({"schemaVersion": 2, "manifests": [
+        {"mediaType": MANIFEST, "digest": digest_of(json.dumps(image).encode()), "size": 1,
+         "platform": {"os": "linux", "architecture": "amd64"}},
+    ]}).encode()  # fmt: skip
+    payload, layer = ours.sign(digest_of(index))
+    signatures = json.dumps(manifest_of([layer])).encode()
+    entries = [{"digest": digest_of(index)}, {"digest": digest_of(signatures)}]
+    tag = signature.tag_of(digest_of(index))
+    entries[1]["annotations"] = {"org.opencontainers.image.ref.name": name.format(tag=tag)}
+    layout = tmp_path / "layout"
+    (layout / "blobs/sha256").mkdir(parents=True)
+    for blob in (config, json.dumps(image).encode(), index, payload, signatures):
+        (layout / "blobs/sha256" / digest_of(blob)[7:]).write_bytes(blob)
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    with tarfile.open(tmp_path / "bundle.tar", "w") as archive:
+        archive.add(layout, ".")
+    for bundle in (layout, tmp_path / "bundle.tar"):
+        with served(bundle, 0) as found:
+            reference = Reference.parse(found)
+            registry = Registry(reference.registry)
+            top = registry.digest_of(reference.repository)
+            assert top == digest_of(index), "the signature is no image of its own"
+            signature.require(registry, reference.repository, top, ours.public, str(bundle))
+    entries.pop()
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    with served(layout, 0) as found:
+        reference = Reference.parse(found)
+        with pytest.raises(UnitError, match="is not signed"):
+            signature.require(
+                Registry(reference.registry), reference.repository, digest_of(index), ours.public, str(layout)
+            )
