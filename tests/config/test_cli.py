@@ -1,8 +1,10 @@
 """The command `panoptes-config-server` and its script."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,33 @@ def test_health_sees_a_server_that_hangs(serve, command):
         server.process.send_signal(18)
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [(b"SSH-2.0-x\r\n", "answered nonsense"), (b"HTTP/1.1 503 Busy\r\n\r\n", "answered 503")],
+)
+def test_health_is_not_taken_in_by_another_program(command, answer, says):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def serve():
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        done = command("--port", other.getsockname()[1], "health")
+        thread.join()
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+def test_stopping_what_does_not_run(command, free_port):
+    done = command("--port", free_port, "stop")
+    assert done.returncode == 1
+    assert "the server was not stopped" in done.stderr
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "x"])
 def test_impossible_ports(command, port):
     done = command("--port", port, "get")
@@ -96,3 +125,14 @@ def test_the_script_takes_the_options_people_type(unit, free_port):
         process.terminate()
         assert process.wait(timeout=10) == 0
         process.stderr.close()
+
+
+def test_the_server_loads_no_openssl_for_itself_and_its_health_check_little():
+    program = (
+        "import sys; before = set(sys.modules);"
+        "import panoptes_utils.config.access, panoptes_utils.config.health, panoptes_utils.config.cli as cli;"
+        "cli._parser().parse_args(['health']);"
+        "heavy = {'hmac', 'secrets', 'hashlib', 'shutil', 'lzma', 'asyncio', 'loguru', 'ruamel'};"
+        "loaded = heavy & (set(sys.modules) - before); assert not loaded, loaded"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

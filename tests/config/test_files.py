@@ -108,6 +108,15 @@ def test_a_damaged_local_file_is_set_aside_for_its_copy(tmp_path, damage):
     assert files.read_local(path) == ({"a": 1}, None)
 
 
+def test_a_local_file_that_cannot_be_read_is_left_alone_and_its_copy_used(tmp_path):
+    path = tmp_path / "pocs_local.yaml"
+    path.mkdir()
+    files.good_copy(path).write_text("name: kept\n")
+    tree, damage = files.read_local(path)
+    assert (tree, path.is_dir()) == ({"name": "kept"}, True)
+    assert f"cannot read {path}" in damage
+
+
 def test_a_damaged_local_file_without_a_copy(tmp_path):
     path = tmp_path / "pocs_local.yaml"
     path.write_bytes(b"a: [1")

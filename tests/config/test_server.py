@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import stat
+import threading
 import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -220,6 +221,24 @@ def test_a_token_file_that_gives_no_safety_is_refused(command, unit, free_port, 
     assert content not in done.stderr
 
 
+def test_a_token_file_that_is_not_there_is_refused(command, unit, free_port):
+    missing = unit.parent / "token"
+    done = command("--port", free_port, "run", "--config-file", unit, "--public", "--token-file", missing)
+    assert done.returncode == 1
+    assert f"cannot read the token file {missing}" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into read-only folders")
+def test_a_folder_that_takes_no_token_is_named(command, unit, free_port):
+    unit.parent.chmod(0o555)
+    try:
+        done = command("--port", free_port, "run", "--config-file", unit, "--public")
+    finally:
+        unit.parent.chmod(0o755)
+    assert done.returncode == 1
+    assert f"cannot make the token file {unit.parent}" in done.stderr
+
+
 def test_loopback_only_unless_asked(server):
     address = next((a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
                     if not a[4][0].startswith("127.")), None)  # fmt: skip
@@ -273,6 +292,49 @@ def test_status_tells_unit_and_release(serve):
     assert (status["name"], status["pan_id"]) == ("Roof Unit", "PAN042")
     assert (status["release"], status["image"]) == ("latest", image)
     assert status["hub"]["state"] == "down"
+
+
+@pytest.fixture
+def hub_port():
+    """The first port of a hub's pair; the hub's place for those who ask is free."""
+    pytest.importorskip("zmq")
+    return free_ports(1)[0]
+
+
+def test_status_tells_what_the_hub_says(serve, hub_port):
+    from panoptes_utils.messaging.hub import Hub
+
+    server = serve("--hub-port", str(hub_port))
+    hub = Hub([(hub_port, hub_port + 1)])
+    thread = threading.Thread(target=hub.run)
+    thread.start()
+    try:
+        told = server.ask("/status")[1]["hub"]
+        assert (told["state"], told["pairs"][0]["sub"]) == ("up", hub_port)
+    finally:
+        hub.stop()
+        thread.join()
+    assert server.ask("/status")[1]["hub"] == {"state": "down", "reason": f"no hub with port {hub_port} is running"}
+
+
+def test_status_does_not_wait_for_a_hub_that_hangs(serve, hub_port):
+    from panoptes_utils.messaging.watch import stats_address
+
+    server = serve("--hub-port", str(hub_port))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
+        silent.bind(stats_address((hub_port, hub_port + 1)))
+        silent.listen()
+        assert server.ask("/status")[1]["hub"] == {"state": "down", "reason": "no answer within 1 s"}
+
+
+def test_a_request_without_a_host_is_refused(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall(b"GET /get-config HTTP/1.0\r\n\r\n")
+        answer = b""
+        while part := raw.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"no Host header" in answer
 
 
 def test_headers_that_browsers_obey(server):

@@ -65,6 +65,24 @@ def test_a_pair_that_fails_takes_the_process_down(start):
     assert "failed: " in hub.log.read_text()
 
 
+def test_a_pair_that_hangs_takes_the_process_down(start):
+    hanging = (
+        "import time, zmq, panoptes_utils.messaging.watch as watch; watch._PATIENCE = 0.3\n"
+        "zmq.proxy_steerable = lambda *_: time.sleep(60)\n"
+    )
+    hub = start(before=hanging)
+    assert hub.process.wait(timeout=20) == 1
+    assert f"pair {hub.sub} → {hub.pub} does not answer" in hub.log.read_text()
+
+
+def test_two_hubs_with_the_same_first_pair_cannot_be(hub, command):
+    # On another address the ports are free, but who asks for statistics could not tell one from the other.
+    done = command("--host", "127.0.0.2", "--pair", hub.sub, hub.pub)
+    assert done.returncode == 1
+    assert f"another hub with the pair ({hub.sub}, {hub.pub}) is running" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_port_that_is_taken_names_the_holder(hub, command, free_ports):
     other = free_ports(1)[0]
     for pair in ((hub.sub, other), (other, hub.pub)):
@@ -319,6 +337,18 @@ class TestCurve:
             until(lambda: (pub.send_message("a", {}), sub.receive_message(timeout_ms=20)[0])[1])
         assert hub.stop() == 0
 
+    def test_an_address_of_another_machine(self, keys, command, free_ports):
+        done = command("--host", "192.0.2.1", "--curve-keys", keys, "--pair", *free_ports(2))
+        assert done.returncode == 1
+        assert "cannot listen on 192.0.2.1 port" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_a_file_that_holds_no_key_is_refused(self, keys, command, free_ports):
+        (keys / "server.key_secret").write_text("nothing\n")
+        done = command("--pair", *free_ports(2), "--curve-keys", keys)
+        assert done.returncode == 1
+        assert "server.key_secret holds no key" in done.stderr
+
     def test_a_secret_that_others_can_read_is_refused(self, keys, command, free_ports):
         (keys / "server.key_secret").chmod(0o644)
         done = command("--pair", *free_ports(2), "--curve-keys", keys)
@@ -329,7 +359,9 @@ class TestCurve:
 def test_the_hub_and_its_health_check_load_little():
     program = (
         "import sys, panoptes_utils.messaging.hub, panoptes_utils.messaging.health, panoptes_utils.messaging.cli;"
-        "heavy = {'astropy', 'numpy', 'loguru', 'asyncio', 'ruamel', 'rich', 'http.client'};"
+        "panoptes_utils.messaging.cli._parser().parse_args([]);"
+        "heavy = {'astropy', 'numpy', 'loguru', 'asyncio', 'ruamel', 'rich', 'http.client', 'shutil', 'lzma',"
+        "'panoptes_utils.serializers'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

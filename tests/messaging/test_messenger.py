@@ -1,6 +1,9 @@
 """Publishers and subscribers: what goes in comes out at the other end."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -221,3 +224,33 @@ def test_forwarder_from_python(free_ports):
         assert sub.receive_message(timeout_ms=5000) == ("a", {"b": 1})
     with pytest.raises(zmq.ZMQError, match="in use"):
         PanMessaging.create_forwarder_sockets(sub_port, pub_port)
+
+
+def test_a_subscriber_that_listens_needs_no_hub(free_ports):
+    port = free_ports(1)[0]
+    with PanMessaging.create_subscriber(port, bind=True) as sub, PanMessaging.create_publisher(port) as pub:
+        meet(pub, sub)
+        pub.send_message("a", {"b": 1})
+        assert sub.receive_message(timeout_ms=5000) == ("a", {"b": 1})
+
+
+def test_a_forwarder_ends_when_it_is_interrupted(free_ports):
+    sub_port, pub_port = free_ports(2)
+    program = (
+        "from panoptes_utils.messaging import PanMessaging as P\n"
+        f"P.create_forwarder({sub_port}, {pub_port}, lambda: print('ready', flush=True), lambda: print('done'))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        with PanMessaging.create_subscriber(pub_port) as sub, PanMessaging.create_publisher(sub_port) as pub:
+            meet(pub, sub)
+            # libzmq's proxy notices a signal only while it waits.
+            assert sub.receive_message(timeout_ms=300) == (None, None)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=10) == ("done\n", None)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
