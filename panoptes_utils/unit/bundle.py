@@ -1,14 +1,16 @@
-"""A release on a USB stick: an OCI layout or the output of `docker save`, folder or tar.
+"""A release on a USB stick: `skopeo copy … dir:`, an OCI layout or the output of `docker save`, folder or tar.
 
 The bundle is served to the engine as a registry on loopback for as long as it takes to pull from it, so that
 a bundle and a registry share every line of code from there on, and every digest is checked.
-Source: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+Sources: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+https://github.com/containers/image/blob/main/docs/containers-transports.5.md
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
 import threading
 from contextlib import contextmanager
@@ -23,13 +25,15 @@ from .signature import TAG as SIGNATURE_TAG
 REPOSITORY = "panoptes-utils"
 _CHUNK = 1 << 20
 _REF_NAME = "org.opencontainers.image.ref.name"
+# Blobs in an OCI layout, and blobs and manifests in skopeo's own, where signatures have a folder with their tag's name.
+_BLOB = re.compile(r"^(?:blobs/sha256/|sha256-[0-9a-f]{64}\.sig/)?([0-9a-f]{64})(?:\.manifest\.json)?$")
 
 
 class Bundle:
     """Blobs by digest, and the manifest that stands for the whole bundle.
 
     Raises:
-        UnitError: the path is neither an OCI layout nor the output of `docker save`.
+        UnitError: the path is none of those.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,11 +44,14 @@ class Bundle:
         self._signatures: dict = {}  # tag of a signature -> digest of its manifest
         self._list_files()
         for name, place in self._files.items():
-            if name.startswith("blobs/sha256/"):
-                self._blobs["sha256:" + name.rpartition("/")[2]] = place
+            blob = _BLOB.match(name)
+            if blob:
+                self._blobs["sha256:" + blob[1]] = place
         try:
             if "index.json" in self._files:
                 self.top = self._from_layout()
+            elif "version" in self._files and "manifest.json" in self._files:
+                self.top = self._from_skopeo()
             elif "manifest.json" in self._files:
                 self.top = self._from_docker_save()
             else:
@@ -113,6 +120,19 @@ class Bundle:
                 config = json.loads(self.read(manifest["config"]["digest"]))
                 entry["platform"] = {key: config[key] for key in ("os", "architecture", "variant") if config.get(key)}
         return self._make({**index, "manifests": entries, "mediaType": INDEX_TYPES[0]})
+
+    def _from_skopeo(self) -> str:
+        """What `skopeo copy --all docker://… dir:FOLDER` writes: the manifests byte for byte, unlike in a layout."""
+        for name in self._files:
+            folder, _, file = name.rpartition("/")
+            if file == "manifest.json" and SIGNATURE_TAG.match(folder):
+                self._signatures[folder] = self._keep(name)
+        return self._keep("manifest.json")
+
+    def _keep(self, name: str) -> str:
+        digest = _digest_at(self._files[name])
+        self._blobs[digest] = self._files[name]
+        return digest
 
     def _from_docker_save(self) -> str:
         """Docker before 25 saves layers without a manifest: make the one that describes them."""

@@ -40,7 +40,7 @@ EXAMPLES = {
   panoptes-unit deploy                                  the newest release, unless the unit observes
   panoptes-unit deploy --force                          although it waits for an idle state, or is pinned
   panoptes-unit deploy --tag 0.2.0                      another release of the same image
-  panoptes-unit deploy --from /media/stick/bundle.tar   from a stick, without a network""",
+  panoptes-unit deploy --from /media/stick/bundle       from a stick, without a network""",
     "update": """\
   panoptes-unit update                                  what the timer does; outside the window it waits
   systemctl list-timers panoptes-update.timer           when the timer does it next""",
@@ -126,7 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         made = verb(name, _deploy, text)
         made.add_argument("--tag", default="", help="another tag of the same image")
         made.add_argument(
-            "--from", dest="bundle", default="", metavar="PATH", help="a bundle: OCI layout or `docker save`"
+            "--from",
+            dest="bundle",
+            default="",
+            metavar="PATH",
+            help="a bundle: what `skopeo copy --all` wrote to dir:PATH, an OCI layout, or `docker save`",
         )
         made.add_argument(
             "--force", action="store_true", help="pass lock, window, pin and quarantine, never a signature; is recorded"

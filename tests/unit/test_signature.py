@@ -230,9 +230,9 @@ def test_openssl_missing(registry, ours, monkeypatch, tmp_path):
         require(registry, ours.public)
 
 
-@pytest.mark.parametrize("name", ["{tag}", "panoptes-utils:{tag}"])
-def test_bundle_carries_its_signature(tmp_path, ours, name):
-    """As `skopeo copy … oci:FOLDER:TAG` adds it: one more entry of the layout's index."""
+@pytest.mark.parametrize("form", ["{tag}", "panoptes-utils:{tag}", "skopeo"])
+def test_bundle_carries_its_signature(tmp_path, ours, form):
+    """One more entry of an OCI layout's index, as tools name it; or a folder beside the files of `skopeo … dir:`."""
     config = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
     image = manifest_of([])
     image["config"] = {**image["config"], "digest": digest_of(config), "size": len(config)}
@@ -242,28 +242,42 @@ def test_bundle_carries_its_signature(tmp_path, ours, name):
     ]}).encode()  # fmt: skip
     payload, layer = ours.sign(digest_of(index))
     signatures = json.dumps(manifest_of([layer])).encode()
-    entries = [{"digest": digest_of(index)}, {"digest": digest_of(signatures)}]
     tag = signature.tag_of(digest_of(index))
-    entries[1]["annotations"] = {"org.opencontainers.image.ref.name": name.format(tag=tag)}
-    layout = tmp_path / "layout"
-    (layout / "blobs/sha256").mkdir(parents=True)
-    for blob in (config, json.dumps(image).encode(), index, payload, signatures):
-        (layout / "blobs/sha256" / digest_of(blob)[7:]).write_bytes(blob)
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+    bundle = tmp_path / "bundle"
+    image = json.dumps(image).encode()
+    if form == "skopeo":
+        (bundle / tag).mkdir(parents=True)
+        (bundle / "version").write_text("Directory Transport Version: 1.1\n")
+        (bundle / "manifest.json").write_bytes(index)
+        (bundle / f"{digest_of(image)[7:]}.manifest.json").write_bytes(image)
+        (bundle / digest_of(config)[7:]).write_bytes(config)
+        (bundle / tag / "manifest.json").write_bytes(signatures)
+        (bundle / tag / digest_of(payload)[7:]).write_bytes(payload)
+    else:
+        entries = [{"digest": digest_of(index)}, {"digest": digest_of(signatures)}]
+        entries[1]["annotations"] = {"org.opencontainers.image.ref.name": form.format(tag=tag)}
+        (bundle / "blobs/sha256").mkdir(parents=True)
+        for blob in (config, image, index, payload, signatures):
+            (bundle / "blobs/sha256" / digest_of(blob)[7:]).write_bytes(blob)
+        (bundle / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
     with tarfile.open(tmp_path / "bundle.tar", "w") as archive:
-        archive.add(layout, ".")
-    for bundle in (layout, tmp_path / "bundle.tar"):
-        with served(bundle, 0) as found:
+        archive.add(bundle, ".")
+    for path in (bundle, tmp_path / "bundle.tar"):
+        with served(path, 0) as found:
             reference = Reference.parse(found)
             registry = Registry(reference.registry)
-            top = registry.digest_of(reference.repository)
-            assert top == digest_of(index), "the signature is no image of its own"
-            signature.require(registry, reference.repository, top, ours.public, str(bundle))
-    entries.pop()
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
-    with served(layout, 0) as found:
+            assert registry.digest_of(reference.repository) == digest_of(index), "the signature is no image of its own"
+            entry = registry.index(reference.repository).for_platform("linux/amd64")
+            assert registry.image(reference.repository, entry.digest).config.digest == digest_of(config)
+            signature.require(registry, reference.repository, digest_of(index), ours.public, str(path))
+
+
+def test_bundle_without_a_signature(tmp_path, ours):
+    (tmp_path / "version").write_text("Directory Transport Version: 1.1\n")
+    (tmp_path / "manifest.json").write_text(json.dumps({"schemaVersion": 2, "manifests": []}))
+    with served(tmp_path, 0) as found:
         reference = Reference.parse(found)
-        with pytest.raises(UnitError, match="is not signed"):
-            signature.require(
-                Registry(reference.registry), reference.repository, digest_of(index), ours.public, str(layout)
-            )
+        registry = Registry(reference.registry)
+        digest = registry.digest_of(reference.repository)
+        with pytest.raises(UnitError, match=r"^/stick \(index [0-9a-f]{12}\) is not signed"):
+            signature.require(registry, reference.repository, digest, ours.public, "/stick")
