@@ -1,6 +1,8 @@
 """Plate solving, by the real solve-field on simulated frames whose truth is known and on a real one."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -35,14 +37,16 @@ def temporary(tmp_path_factory, monkeypatch):
 
 
 def running(folder):
-    """Command lines of processes that name a folder."""
+    """Command lines of processes that name a folder, but for those that are killed and only wait for a processor."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
             line = (place / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            pending = re.findall(r"(?:Sig|Shd)Pnd:\s*([0-9a-f]+)", (place / "status").read_text())
         except OSError:
             continue
-        if str(folder) in line and int(place.name) != os.getpid():
+        killed = any(int(mask, 16) >> (signal.SIGKILL - 1) & 1 for mask in pending)
+        if str(folder) in line and not killed and int(place.name) != os.getpid():
             found.append((int(place.name), line))
     return found
 
