@@ -94,7 +94,7 @@ def _stop(options: argparse.Namespace) -> int:
 def _health(options: argparse.Namespace) -> int:
     from panoptes_utils.config.health import check
 
-    problem = check(options.host, int(options.port), options.key)
+    problem = check(options.host, int(options.port), options.key, options.timeout)
     return _fail(problem) if problem else 0
 
 
@@ -132,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 
     health = commands.add_parser("health", parents=[address], help="exit 0 if the server answers for a key")
     health.add_argument("--key", default="name", help="a key that has to have a value [name]")
+    health.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="how long to wait [5]")
     health.set_defaults(command=_health)
     return parser
 

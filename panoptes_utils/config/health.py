@@ -5,6 +5,7 @@ One request over a plain socket: loading an HTTP library would take longer than 
 
 import json
 import socket
+import time
 from typing import Optional
 
 
@@ -15,7 +16,8 @@ def check(host: str, port: int, key: str = "name", timeout: float = 5.0) -> Opti
         host: its address; an address that means "every one" is asked through loopback.
         port: its port.
         key: dotted key that has to have a value.
-        timeout: seconds to wait.
+        timeout: seconds to wait, for a server that is still starting too: on a small board one patient check costs less
+            than several that each start a Python beside it.
     """
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     body = json.dumps({"key": key})
@@ -23,8 +25,10 @@ def check(host: str, port: int, key: str = "name", timeout: float = 5.0) -> Opti
         f"POST /get-config HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
+    deadline = time.monotonic() + timeout
     try:
-        with socket.create_connection((host, port), timeout=timeout) as connection:
+        with _connect(host, port, deadline) as connection:
+            connection.settimeout(max(0.1, deadline - time.monotonic()))
             connection.sendall(request.encode("ascii"))
             answer = b""
             while True:
@@ -41,3 +45,13 @@ def check(host: str, port: int, key: str = "name", timeout: float = 5.0) -> Opti
     if value.strip() in (b"null", b""):
         return f"{host}:{port} has no value for {key!r}"
     return None
+
+
+def _connect(host: str, port: int, deadline: float) -> socket.socket:
+    while True:
+        try:
+            return socket.create_connection((host, port), timeout=max(0.1, deadline - time.monotonic()))
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)

@@ -5,9 +5,12 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from panoptes_utils.config.health import check
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "run_config_server.py"
 
@@ -49,9 +52,16 @@ def test_health(server, command, free_port):
     assert done.returncode == 1
     assert "no value for 'nothing'" in done.stderr
     server.stop()
-    done = command("--port", server.port, "health")
+    done = command("--port", server.port, "health", "--timeout", "0.5")
     assert done.returncode == 1
     assert "no answer from 127.0.0.1" in done.stderr
+
+
+def test_health_waits_for_a_server_that_is_still_starting(serve, free_port):
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(check, "127.0.0.1", free_port, "name", 60)
+        serve()
+        assert asked.result() is None
 
 
 def test_health_sees_a_server_that_hangs(serve, command):
