@@ -37,11 +37,11 @@ def provision(machine: Machine) -> tuple[float, dict]:
     """Seconds of a run of unit.yml, and of each of its tasks as `role : task`."""
     with tempfile.TemporaryDirectory() as folder:
         hosts = Path(folder) / "hosts.yml"
-        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": f"-F {machine.ssh_config}"}
+        described = yaml.safe_load(SCENARIO.read_text(encoding="utf-8"))
+        (limits,) = described["provisioner"]["inventory"]["host_vars"].values()
+        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": f"-F {machine.ssh_config}", **limits}
         hosts.write_text(json.dumps({"units": {"hosts": {machine.name: own}}}), encoding="utf-8")
-        limits = yaml.safe_load(SCENARIO.read_text(encoding="utf-8"))["provisioner"]["inventory"]["group_vars"]["units"]
         command = ["ansible-playbook", "-i", "molecule/shared/inventory", "-i", str(hosts), "playbooks/unit.yml"]
-        command += ["-e", json.dumps(limits)]
         settings = {"ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
                     "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
                     "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all"}

@@ -43,7 +43,7 @@ class Pi:
         self.figures: dict[str, str] = {}
         self._hosts = scratch / "hosts.yml"
         arguments = f"-F {self.machine.ssh_config}"
-        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": arguments}
+        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": arguments, **settings}
         self._hosts.write_text(json.dumps({"units": {"hosts": {name: own}}}), encoding="utf-8")
 
     @property
@@ -56,7 +56,7 @@ class Pi:
         path = TOP / "playbooks" / playbook  # an absolute one stays as it is
         command = ["ansible-playbook", "-i", str(SHARED / "inventory"), "-i", str(self._hosts), str(path)]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        command += ["-e", json.dumps({**self.settings, **settings})]
+        command += ["-e", json.dumps(settings)]
         done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env=environment, check=False)
         changed = re.search(r"changed=(\d+)", done.stdout.split("PLAY RECAP")[-1])
         return done.returncode, done.stdout + done.stderr, int(changed.group(1)) if changed else -1
@@ -99,7 +99,8 @@ def pi(tmp_path_factory, request):
     """The scenario's one unit."""
     scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "molecule.yml"
     described = yaml.safe_load(scenario.read_text(encoding="utf-8"))
-    platform, settings = described["platforms"][0], described["provisioner"]["inventory"]["group_vars"]["units"]
+    platform = described["platforms"][0]
+    settings = described["provisioner"]["inventory"]["host_vars"][platform["name"]]
     unit = Pi(platform["name"], platform["flavour"], settings, tmp_path_factory.mktemp("pi"))
     request.config.stash[FIGURES] = unit.figures
     return unit
