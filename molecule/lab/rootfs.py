@@ -22,6 +22,9 @@ _SLIM = [
     "path-exclude=/usr/share/lintian/*",
 ]
 
+# As in docker/build-image.sh, which says why.
+_PROCESSOR = {"arm64v8": ["QEMU_CPU=cortex-a72"]}
+
 
 def image_name(flavour: str) -> str:
     """The tag under which the lab keeps it."""
@@ -76,7 +79,14 @@ def _make(cli: str, state: State, flavour: str) -> None:
     with tempfile.TemporaryDirectory(dir=cache()) as folder:
         tar = Path(folder) / "rootfs.tar"
         options = [f"--dpkgopt={line}" for line in (*_SLIM, "force-unsafe-io")]
-        debootstrap = ["mmdebstrap", "--variant=minbase", f"--architectures={DEBIAN[flavour]}", *options]
+        debootstrap = [
+            "env",
+            *_PROCESSOR.get(flavour, []),
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--architectures={DEBIAN[flavour]}",
+            *options,
+        ]
         debootstrap += ['--aptopt=Acquire::Languages "none"', SUITE, tar]
         log = cache() / "logs" / f"rootfs-{flavour}.log"
         try:

@@ -13,21 +13,16 @@ class Board(NamedTuple):
 
     flavour: str
     program: str
-    options: tuple
+    machine: str
+    processor: str
     bus: str  # devices are called virtio-blk-BUS
     kernel: str
 
 
 BOARDS = {
-    "arm32v7": Board(
-        "arm32v7", "qemu-system-arm", ("-machine", "virt", "-cpu", "cortex-a15"), "device", "linux-image-armmp-lpae"
-    ),
+    "arm32v7": Board("arm32v7", "qemu-system-arm", "virt", "cortex-a15", "device", "linux-image-armmp-lpae"),
     "arm64v8": Board(
-        "arm64v8",
-        "qemu-system-aarch64",
-        ("-machine", "virt,gic-version=3", "-cpu", "cortex-a72"),
-        "pci,romfile=",
-        "linux-image-cloud-arm64",
+        "arm64v8", "qemu-system-aarch64", "virt,gic-version=3", "cortex-a72", "pci,romfile=", "linux-image-cloud-arm64"
     ),
 }
 # The unit's own way to the world, and a cable of the test bench that stays when the first is pulled.
@@ -54,7 +49,10 @@ def command(kind: Board, folder: str, port: int) -> list:
     net = f"virtio-net-{kind.bus}"
     return [
         kind.program,
-        *kind.options,
+        "-machine",
+        kind.machine,
+        "-cpu",
+        kind.processor,
         "-accel",
         "tcg,thread=multi,tb-size=512",
         "-smp",

@@ -27,6 +27,7 @@ LABEL {{label}}={{lab}}
 # What an SD card holds when it leaves the imager: Debian, ssh, a user who may sudo. No engine, nothing of ours.
 SYSTEM = f"""\
 FROM {{base}}
+ARG QEMU_CPU={{processor}}
 RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/image-build \\
  && apt-get update -qq \\
  && {_APT} systemd-sysv dbus libpam-systemd udev openssh-server python3 python3-apt sudo ca-certificates \\
@@ -57,7 +58,7 @@ def tools(api: docker.DockerClient, cli: str, base: str, base_id: str, flavour: 
 
 def system(api: docker.DockerClient, cli: str, base: str, base_id: str, kind: Board) -> str:
     """The image of a blank machine's system; returns its name."""
-    template = SYSTEM.replace("{kernel}", kind.kernel)
+    template = SYSTEM.replace("{kernel}", kind.kernel).replace("{processor}", kind.processor)
     return _build(api, cli, f"vm-{kind.flavour}", template, base, base_id, kind.flavour)
 
 
