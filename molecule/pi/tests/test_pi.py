@@ -55,6 +55,7 @@ set -e
 mkdir -p /srv/pi/proc/device-tree /srv/pi/boot/firmware /srv/pi/sys/fs/cgroup /srv/pi/etc
 printf 'Raspberry Pi 3 Model B Rev 1.2\\0' > /srv/pi/proc/device-tree/model
 echo 'console=tty1 root=/dev/mmcblk0p2 rootwait' > /srv/pi/boot/firmware/cmdline.txt
+rm -f /run/cgroup.controllers
 ln -sf /run/cgroup.controllers /srv/pi/sys/fs/cgroup/cgroup.controllers
 echo 'f /run/cgroup.controllers - - - - cpuset cpu io memory pids' > /etc/tmpfiles.d/board-under-test.conf
 """
