@@ -121,10 +121,7 @@ def update(pi):
     from releases import Releases
     from unit_under_test import UnitUnderTest
 
-    here = unit_checks.lab()
-    platform, architecture, _ = PLATFORMS[pi.flavour]
-    releases = Releases(f"--platform={platform} {here['registry']}/panoptes-utils:{pi.flavour}")
-    releases.architecture, releases.variant = architecture, platform.partition("/")[2].partition("/")[2]
+    releases = Releases(pi.flavour)
     unit = UnitUnderTest(pi.host, releases.source)
     unit.settings({"limits": pi.settings["release_limits"]})
     yield releases

@@ -22,7 +22,7 @@ BIN = "/opt/conda/envs/panoptes-env/bin"
 OCI = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 SIGNATURES = "application/vnd.oci.image.manifest.v1+json"
-PLATFORMS = {"amd64": ("amd64", ""), "armhf": ("arm", "v7"), "arm64": ("arm64", "v8")}
+PLATFORMS = {"amd64": ("amd64", ""), "arm32v7": ("arm", "v7"), "arm64v8": ("arm64", "v8")}
 
 # Programs put in front of the real ones; `$real` is the one they stand before.
 CONFIG, HUB = "panoptes-config-server", "panoptes-messaging-hub"
@@ -46,15 +46,16 @@ BAD = {
 
 
 class Releases:
-    """Builds, pushes and tags. `repository` is where the unit under test looks."""
+    """Builds, pushes and tags images of a flavour (this machine's own if none is named); units look at `source`."""
 
-    def __init__(self) -> None:
+    def __init__(self, flavour: str = "") -> None:
         self.lab = unit_checks.lab()
+        flavour = flavour or self.lab["architecture"]
         self.registry = self.lab["registry"]
         self.path = "update-tests/panoptes-utils"
         self.source = f"{self.registry}/{self.path}:latest"
-        self.base = f"{self.registry}/panoptes-utils:{self.lab['architecture']}"
-        self.architecture, self.variant = PLATFORMS[self.lab["architecture"]]
+        self.base = f"{self.registry}/panoptes-utils:{flavour}"
+        self.architecture, self.variant = PLATFORMS[flavour]
         self._tls = ssl.create_default_context(cafile=self.lab["ca_file"])
         self.digests: dict[str, str] = {}
         self.index = ""  # digest of what `latest` is now
@@ -66,7 +67,8 @@ class Releases:
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / "noise").write_bytes(os.urandom(size))  # does not compress
                 (Path(folder) / "Dockerfile").write_text(self._dockerfile(name))
-                self._docker("build", "--quiet", "--tag", image, folder)
+                platform = "/".join(filter(None, ("linux", self.architecture, self.variant)))
+                self._docker("build", "--quiet", "--platform", platform, "--tag", image, folder)
             self._docker("push", "--quiet", image)
             _, _, self.digests[name] = self._request("HEAD", f"manifests/{name}")
         return self.digests[name]
