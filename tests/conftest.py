@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ def pytest_configure(config):
     # A plugin that Debian installs with astropy skips what is marked slow, unless told; here -m chooses.
     if hasattr(config.option, "run_slow"):
         config.option.run_slow = True
+    # What a shell starts in the background ignores Ctrl-C, and so would every program that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
