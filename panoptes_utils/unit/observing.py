@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from pathlib import Path
 from typing import NamedTuple, Optional, Tuple
 
@@ -117,8 +117,8 @@ def ask_config_and_clock(url: str, key: str, timeout: float) -> Tuple[object, Op
         headers={"Content-Type": "application/json"},
     )
     with _DIRECT.open(request, timeout=timeout) as response:
-        date = response.headers.get("Date")
-        return json.loads(response.read(1_000_000)), parsedate_to_datetime(date).timestamp() if date else None
+        date = parsedate_tz(response.headers.get("Date", ""))
+        return json.loads(response.read(1_000_000)), mktime_tz(date) if date else None
 
 
 # The services are on this machine: a proxy for the outside has no say.
