@@ -55,7 +55,7 @@ test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts inc
 test-pi64: lab ## The same on a virtual ARM64 machine
 	molecule test -s pi64
 
-test-arm64: lab ## The images' checks on arm64v8 too, through emulation (half an hour; nightly)
+test-arm64: lab ## The images' checks on arm64v8 too, through emulation (a quarter of an hour the first time; nightly)
 	PANOPTES_TEST_FLAVOURS=amd64,arm32v7,arm64v8 pytest tests/docker/test_platforms.py
 
 bench-services: venv ## Config server and messaging hub beside their peers (benchmarks/services.md; 8 minutes)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from console import LabError, as_root, out, run, step
-from settings import DEBIAN, DOCKER_HOST, LABEL, NETWORK, PLATFORMS, SUITE, State, cache
+from settings import DEBIAN, DOCKER_HOST, LABEL, NETWORK, PLATFORMS, PROCESSORS, SUITE, State, cache
 
 import docker
 
@@ -21,9 +21,6 @@ _SLIM = [
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/lintian/*",
 ]
-
-# As in docker/build-image.sh, which says why.
-_PROCESSOR = {"arm64v8": ["QEMU_CPU=cortex-a72"]}
 
 
 def image_name(flavour: str) -> str:
@@ -81,7 +78,7 @@ def _make(cli: str, state: State, flavour: str) -> None:
         options = [f"--dpkgopt={line}" for line in (*_SLIM, "force-unsafe-io")]
         debootstrap = [
             "env",
-            *_PROCESSOR.get(flavour, []),
+            *([f"QEMU_CPU={PROCESSORS[flavour]}"] if flavour in PROCESSORS else []),
             "mmdebstrap",
             "--variant=minbase",
             f"--architectures={DEBIAN[flavour]}",

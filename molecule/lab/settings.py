@@ -22,6 +22,8 @@ DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8", "armv7l": "arm32v7"}
 PLATFORMS = {"amd64": "linux/amd64", "arm32v7": "linux/arm/v7", "arm64v8": "linux/arm64/v8"}
 DEBIAN = {"amd64": "amd64", "arm32v7": "armhf", "arm64v8": "arm64"}
+# What is emulated; docker/build-image.sh says what a processor with more to it costs.
+PROCESSORS = {"arm32v7": "cortex-a15", "arm64v8": "cortex-a72"}
 
 
 def architecture() -> str:

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from console import LabError
+from settings import PROCESSORS
 
 MEMORY_MB = 1024
-PROCESSORS = 2
+CORES = 2
 
 
 class Board(NamedTuple):
@@ -20,9 +21,14 @@ class Board(NamedTuple):
 
 
 BOARDS = {
-    "arm32v7": Board("arm32v7", "qemu-system-arm", "virt", "cortex-a15", "device", "linux-image-armmp-lpae"),
+    "arm32v7": Board("arm32v7", "qemu-system-arm", "virt", PROCESSORS["arm32v7"], "device", "linux-image-armmp-lpae"),
     "arm64v8": Board(
-        "arm64v8", "qemu-system-aarch64", "virt,gic-version=3", "cortex-a72", "pci,romfile=", "linux-image-cloud-arm64"
+        "arm64v8",
+        "qemu-system-aarch64",
+        "virt,gic-version=3",
+        PROCESSORS["arm64v8"],
+        "pci,romfile=",
+        "linux-image-cloud-arm64",
     ),
 }
 # The unit's own way to the world, and a cable of the test bench that stays when the first is pulled.
@@ -56,7 +62,7 @@ def command(kind: Board, folder: str, port: int) -> list:
         "-accel",
         "tcg,thread=multi,tb-size=512",
         "-smp",
-        str(PROCESSORS),
+        str(CORES),
         "-m",
         str(MEMORY_MB),
         "-nodefaults",
