@@ -73,8 +73,10 @@ bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provision
 docs: venv ## The pages of the Python module, from its docstrings: docs/site/api/index.html
 	sphinx-build --fail-on-warning --keep-going --quiet docs/api docs/site/api
 
-bench-images-lib: venv ## Figures of the image functions: benchmarks/images_lib.md
-	python benchmarks/images_lib.py --write
+bench-images-lib: lab ## Figures of the image functions, inside panoptes-utils (benchmarks/images_lib.md)
+	python molecule/lab in-image python benchmarks/images_lib.py > benchmarks/images_lib.md.new
+	mv benchmarks/images_lib.md.new benchmarks/images_lib.md
+	cat benchmarks/images_lib.md
 
 clean: ## Remove the virtual environment and build products of this checkout
 	rm -rf .venv build dist artifacts .pytest_cache .ruff_cache .hypothesis

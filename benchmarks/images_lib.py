@@ -1,9 +1,9 @@
 """Figures of the image functions: solving and finding sources, on simulated frames and a real one.
 
-    python benchmarks/images_lib.py [--write] [--frames 20]
+    python benchmarks/images_lib.py [--frames 20] > benchmarks/images_lib.md
 
 Times are ratios against bare solve-field in the same run; the rest is compared with the truth of the simulation.
-Needs the astronomy programs of panoptes-base.
+Needs the astronomy programs of panoptes-base: `make bench-images-lib` runs it inside panoptes-utils.
 """
 
 import argparse
@@ -131,10 +131,9 @@ def found_sources(frame, path, method):
 
 
 def main():
-    """Measure, print, and with --write keep the page beside this file."""
+    """Measure and print the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=20, help="simulated frames")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/images_lib.md")
     chosen = parser.parse_args()
     logger.remove()
     lines = ["# Figures of the image functions", ""]
@@ -175,10 +174,7 @@ def main():
     for row in rows:
         pixels = "not solved" if row["pixels"] is None else f"{row['pixels']:.2f}"
         lines.append(f"| {row['width']:.1f} | {row['trails']} | {row['stars']} | {pixels} | {row['seconds']:.1f} |")
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if chosen.write:
-        (HERE / "images_lib.md").write_text(text, encoding="utf-8")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -186,6 +186,17 @@ def _real_frames() -> list:
 @click.argument("pytest_arguments", nargs=-1)
 def test_image(pytest_arguments) -> None:
     """The module's tests inside panoptes-utils, the checkout mapped over the module."""
+    _in_image("scripts/testing/run_tests.sh", *pytest_arguments)
+
+
+@main.command(name="in-image", context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
+def in_image(words) -> None:
+    """COMMAND inside panoptes-utils, the checkout mapped over the module."""
+    _in_image(*words)
+
+
+def _in_image(*command: str) -> None:
     with settings.lock():
         lab = bring_up([settings.architecture()])
     import subprocess
@@ -210,8 +221,7 @@ def test_image(pytest_arguments) -> None:
                 f"{settings.TOP}:/opt/panoptes-utils:ro",
                 *_real_frames(),
                 flavour,
-                "scripts/testing/run_tests.sh",
-                *pytest_arguments,
+                *command,
             ]
         )
     )

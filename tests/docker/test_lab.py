@@ -48,7 +48,7 @@ def test_unusable_network_gets_one_line(value, says):
 
 def test_help_lists_every_verb():
     text = lab_command("--help").stdout
-    assert all(f"  {verb} " in text for verb in ("up", "clean", "status", "unit", "test-image"))
+    assert all(f"  {verb} " in text for verb in ("up", "clean", "status", "unit", "test-image", "in-image"))
 
 
 def test_clean_without_a_lab_removes_its_own_files_only(tmp_path, cache):
