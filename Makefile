@@ -74,8 +74,9 @@ docs: venv ## The pages of the Python module, from its docstrings: docs/site/api
 	sphinx-build --fail-on-warning --keep-going --quiet docs/api docs/site/api
 
 bench-images-lib: lab ## Figures of the image functions, inside panoptes-utils (benchmarks/images_lib.md)
-	python molecule/lab in-image python benchmarks/images_lib.py > benchmarks/images_lib.md.new
-	mv benchmarks/images_lib.md.new benchmarks/images_lib.md
+	mkdir -p artifacts
+	python molecule/lab in-image python benchmarks/images_lib.py > artifacts/images_lib.md
+	mv artifacts/images_lib.md benchmarks/
 	cat benchmarks/images_lib.md
 
 clean: ## Remove the virtual environment and build products of this checkout
