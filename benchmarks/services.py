@@ -316,7 +316,7 @@ TURNS = 4
 
 
 def hub_figures(rounds, seconds):
-    """Every round has processes of its own: one bare proxy can be a third slower than another, for as long as it lives."""
+    """Every round has processes of its own: one bare proxy can be a third slower than another, all its life."""
     rows = []
     for size, named in ((100, "100 B"), (1000, "1 kB"), (1_000_000, "1 MB")):
         for subscribers in (1, 20):

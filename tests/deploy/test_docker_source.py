@@ -11,8 +11,8 @@ import pytest
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-DISTRO = {"docker.io", "docker-cli", "docker-compose", "containerd", "runc"}
-DOCKER_CE = {"docker-ce", "docker-ce-cli", "docker-compose-plugin", "containerd.io"}
+DISTRO = {"docker.io", "docker-cli", "docker-compose", "containerd", "runc", "pigz"}
+DOCKER_CE = {"docker-ce", "docker-ce-cli", "docker-compose-plugin", "containerd.io", "pigz"}
 SOURCES = "/etc/apt/sources.list.d/docker.sources"
 
 
