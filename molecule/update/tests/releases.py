@@ -52,7 +52,7 @@ class Releases:
         self.lab = unit_checks.lab()
         flavour = flavour or self.lab["architecture"]
         self.registry = self.lab["registry"]
-        self.path = "update-tests/panoptes-utils"
+        self.path = f"update-tests/{flavour}/panoptes-utils"  # scenarios may run side by side
         self.source = f"{self.registry}/{self.path}:latest"
         self.base = f"{self.registry}/panoptes-utils:{flavour}"
         self.architecture, self.variant = PLATFORMS[flavour]
