@@ -92,8 +92,7 @@ class Machine:
         self._remove(api)
         (self.folder / "qmp.sock").unlink(missing_ok=True)
         wanted = command(board(here["flavour"]), str(self.folder), here["port"])
-        # Everything else on this machine comes first.
-        wanted = ["nice", "-n", "19", *wanted, *(["-incoming", f"file:{state}"] if state else [])]
+        wanted += ["-incoming", f"file:{state}"] if state else []
         vm = str(disk.machines_folder())
         api.containers.run(
             here["tools"],
@@ -101,6 +100,7 @@ class Machine:
             name=self.container,
             detach=True,
             network_mode="host",
+            cpu_shares=64,  # of 1024: everything else on this machine comes first
             labels={LABEL: NETWORK},
             user=f"{os.getuid()}:{os.getgid()}",
             cap_drop=["ALL"],
