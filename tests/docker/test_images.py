@@ -58,7 +58,8 @@ class TestThisMachine:
     def test_services_start_with_compiled_modules(self, lab, utils_image):
         """They may write nothing, and on a Pi compiling takes as long again as importing, at every health check."""
         script = (
-            "import os, sys, panoptes_utils.config.cli, panoptes_utils.config.server, panoptes_utils.messaging.cli;"
+            "import os, sys, panoptes_utils.config.cli, panoptes_utils.config.server;"
+            "import panoptes_utils.messaging.cli, panoptes_utils.messaging.hub;"
             "mine = [one for name, one in sys.modules.items() if name.startswith('panoptes_utils')];"
             "print(len(mine), *(one.__name__ for one in mine if not os.path.exists(one.__cached__)))"
         )
