@@ -49,7 +49,7 @@ molecule: lab ## The Molecule scenarios of the main job and of updates
 	molecule test -s default
 	molecule test -s update
 
-test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts included (an hour; nightly, `make test` runs a part)
+test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts included (an hour; nightly)
 	molecule test -s pi
 
 test-pi64: lab ## The same on a virtual ARM64 machine (nightly)

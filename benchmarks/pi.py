@@ -44,7 +44,7 @@ def provision(machine: Machine) -> tuple[float, dict]:
         hosts = Path(folder) / "hosts.yml"
         described = yaml.safe_load(SCENARIO.read_text(encoding="utf-8"))
         (limits,) = described["provisioner"]["inventory"]["host_vars"].values()
-        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": f"-F {machine.ssh_config}", **limits}
+        own = {**machine.ansible_connection, **limits}
         hosts.write_text(json.dumps({"units": {"hosts": {machine.name: own}}}), encoding="utf-8")
         command = ["ansible-playbook", "-i", "molecule/shared/inventory", "-i", str(hosts), "playbooks/unit.yml"]
         settings = {"ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",

@@ -59,6 +59,15 @@ class Machine:
             raise LabError(f"there is no machine {self.name}: python molecule/lab vm create {self.name}") from None
 
     @property
+    def ansible_connection(self) -> dict:
+        """Variables with which Ansible reaches it, and no machine of the same name in another lab."""
+        return {
+            "ansible_connection": "ssh",
+            "ansible_ssh_common_args": f"-F {self.ssh_config}",
+            "ansible_control_path": str(self.folder / "ssh.socket"),
+        }
+
+    @property
     def container(self) -> str:
         """Name of the container in which its QEMU runs."""
         return f"{NETWORK}-vm-{self.name}"
@@ -92,7 +101,8 @@ class Machine:
         self._remove(api)
         (self.folder / "qmp.sock").unlink(missing_ok=True)
         wanted = command(board(here["flavour"]), str(self.folder), here["port"])
-        wanted += ["-incoming", f"file:{state}"] if state else []
+        # Everything else on this machine comes first.
+        wanted = ["nice", "-n", "19", *wanted, *(["-incoming", f"file:{state}"] if state else [])]
         vm = str(disk.machines_folder())
         api.containers.run(
             here["tools"],
@@ -100,7 +110,6 @@ class Machine:
             name=self.container,
             detach=True,
             network_mode="host",
-            cpu_shares=64,  # of 1024: everything else on this machine comes first
             labels={LABEL: NETWORK},
             user=f"{os.getuid()}:{os.getgid()}",
             cap_drop=["ALL"],

@@ -42,8 +42,7 @@ class Pi:
         self.scratch = scratch
         self.figures: dict[str, str] = {}
         self._hosts = scratch / "hosts.yml"
-        arguments = f"-F {self.machine.ssh_config}"
-        own = {"ansible_connection": "ssh", "ansible_ssh_common_args": arguments, **settings}
+        own = {**self.machine.ansible_connection, **settings}
         self._hosts.write_text(json.dumps({"units": {"hosts": {name: own}}}), encoding="utf-8")
 
     @property
@@ -107,18 +106,6 @@ def pi(tmp_path_factory, request):
 
 
 FIGURES = pytest.StashKey[dict]()
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "nightly: left out where PANOPTES_PI_QUICK is set")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Leave out what CI has no time for (docs/decisions/emulated-pi.md)."""
-    if os.environ.get("PANOPTES_PI_QUICK"):
-        nightly = [item for item in items if item.get_closest_marker("nightly")]
-        items[:] = [item for item in items if item not in nightly]
-        config.hook.pytest_deselected(items=nightly)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -31,7 +31,6 @@ def test_services_work(pi):
     pi.whole()
 
 
-@pytest.mark.nightly
 def test_restart(pi):
     before = boot_id(pi)
     with suppress(LabError):  # the machine may be gone before it has said goodbye
@@ -72,7 +71,6 @@ ONLY_THE_ROLE = """
 """
 
 
-@pytest.mark.nightly
 def test_board_whose_kernel_counts_no_memory_is_restarted_once(pi, tmp_path):
     (tmp_path / "play.yml").write_text(ONLY_THE_ROLE, encoding="utf-8")
     pi.machine.ssh(f"sudo sh -c {shlex.quote(BOARD)}")
@@ -102,7 +100,6 @@ def test_power_cut_while_idle(pi):
     pi.unchanged()
 
 
-@pytest.mark.nightly
 def test_no_network_at_boot(pi):
     before = pi.whole()
     pi.machine.cut()
@@ -141,7 +138,6 @@ POINTS = {
 }
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("during", POINTS)
 def test_power_cut_during_an_update(pi, update, during):
     point, condition = POINTS[during]
@@ -162,7 +158,6 @@ def test_power_cut_during_an_update(pi, update, during):
     pi.figures[f"power cut during {during}"] = f"whole on the {left} release, nobody touched it"
 
 
-@pytest.mark.nightly
 def test_dead_card(pi, tmp_path):
     """The disk is lost; a blank one with the backup of the old becomes the same unit."""
     from vm import clone
