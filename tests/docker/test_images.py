@@ -56,7 +56,7 @@ class TestThisMachine:
         assert version in lab.run(utils_image, "panoptes-utils", "version").stdout
 
     def test_services_start_with_compiled_modules(self, lab, utils_image):
-        """They may write nothing, and on a Pi compiling takes as long again as importing, at every health check."""
+        """They may write nothing, and would compile themselves at every start and every health check."""
         script = (
             "import os, sys, panoptes_utils.config.cli, panoptes_utils.config.server;"
             "import panoptes_utils.messaging.cli, panoptes_utils.messaging.hub;"
