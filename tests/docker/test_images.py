@@ -55,17 +55,6 @@ class TestThisMachine:
         version = (TOP / "panoptes_utils" / "VERSION").read_text(encoding="utf-8").strip()
         assert version in lab.run(utils_image, "panoptes-utils", "version").stdout
 
-    def test_services_start_with_compiled_modules(self, lab, utils_image):
-        """They may write nothing, and would compile themselves at every start and every health check."""
-        script = (
-            "import os, sys, panoptes_utils.config.cli, panoptes_utils.config.server;"
-            "import panoptes_utils.messaging.cli, panoptes_utils.messaging.hub;"
-            "mine = [one for name, one in sys.modules.items() if name.startswith('panoptes_utils')];"
-            "print(len(mine), *(one.__name__ for one in mine if not os.path.exists(one.__cached__)))"
-        )
-        number, *uncompiled = lab.run(utils_image, "python", "-c", script).stdout.split()
-        assert int(number) > 5 and uncompiled == []
-
     def test_default_command_is_zsh_inside_the_environment(self, lab, utils_image):
         assert lab.inspect(utils_image)["Config"]["Cmd"] == ["zsh"]
         script = "whence -p python; echo $CONDA_DEFAULT_ENV; echo $+functions[_zsh_autosuggest_start] $HISTFILE; whoami"

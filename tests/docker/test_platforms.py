@@ -54,6 +54,18 @@ def test_module_is_imported(lab, pulled):
     assert "imported" in lab.run(pulled[0], "python", "-c", script).stdout
 
 
+def test_services_start_with_compiled_modules(lab, pulled):
+    """They may write nothing, and would compile themselves at every start and every health check."""
+    script = (
+        "import os, sys, panoptes_utils.config.cli, panoptes_utils.config.server;"
+        "import panoptes_utils.messaging.cli, panoptes_utils.messaging.hub;"
+        "mine = [one for name, one in sys.modules.items() if name.startswith('panoptes_utils')];"
+        "print(len(mine), *(one.__name__ for one in mine if not os.path.exists(one.__cached__)))"
+    )
+    number, *uncompiled = lab.run(pulled[0], "python", "-c", script).stdout.split()
+    assert int(number) > 5 and uncompiled == []
+
+
 def test_module_passes_its_quick_tests(lab, flavour, pulled):
     if flavour == lab["architecture"]:
         pytest.skip("this machine's own flavour runs all of them: make test-image")
