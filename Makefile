@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-update bench-services bench-images test-arm64 docs bench-images-lib clean
+.PHONY: help venv lab lab-clean unit unit-clean lint test test-python test-image molecule test-pi test-pi64 bench-provisioning bench-pi bench-update bench-services bench-images test-arm64 docs bench-images-lib clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -58,7 +58,7 @@ test-pi64: lab ## The same on a virtual ARM64 machine (nightly)
 test-arm64: lab ## The images' checks on arm64v8 too, through emulation (a quarter of an hour the first time; nightly)
 	PANOPTES_TEST_FLAVOURS=amd64,arm32v7,arm64v8 pytest tests/docker/test_platforms.py
 
-bench-services: venv ## Config server and messaging hub beside their peers (benchmarks/services.md; 8 minutes)
+bench-services: venv ## Config server and messaging hub beside their peers (benchmarks/services.md; 6 minutes)
 	python benchmarks/services.py
 
 bench-images: unit ## Weight of the images, download after a module change, cost of solving inside
@@ -69,6 +69,10 @@ bench-update: unit ## Service gap, way back and a night without news (benchmarks
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py
+
+bench-pi: venv ## A blank emulated ARMv7 machine becomes a unit, role by role (benchmarks/pi.md; 18 minutes)
+	python molecule/lab up --flavours amd64,arm32v7
+	python benchmarks/pi.py
 
 docs: venv ## The pages of the Python module, from its docstrings: docs/site/api/index.html
 	sphinx-build --fail-on-warning --keep-going --quiet docs/api docs/site/api

@@ -1,6 +1,7 @@
 """How long a blank ARM machine takes to become a unit, role by role, and to come back after a restart.
 
-Runs on a virtual machine of the lab (`make lab` with the ARM flavour first). Prints the table and writes it to pi.md.
+Runs on a virtual machine of the lab, which needs the images of its flavour (`make bench-pi` sees to that). Prints the
+table and writes it to pi.md.
 
     python benchmarks/pi.py [--flavour arm32v7]
 """
