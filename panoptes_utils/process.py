@@ -4,13 +4,16 @@ import os
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 
 from panoptes_utils import error
 from panoptes_utils.logging import logger
 
 # Seconds between asking a program to stop and killing it.
 GRACE = 1.0
+# Seconds that killed programs get to disappear.
+KILLED_GRACE = 10.0
 
 
 def find_program(*names, variable=None):
@@ -64,18 +67,40 @@ def start(command, **kwargs):
 
 
 def stop(process):
-    """End a program that `start` started, with all that it started; return when it is gone."""
-    for sign, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 10)):
-        # The leader may be gone while its children live on in the group.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            if sign == signal.SIGKILL:
-                break
+    """End a program that `start` started, with all that it started; return when they are gone."""
+    # The leader may be gone while its children live on in the group.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    # A killed program may still wait for a processor, and write until it gets one. The pipes end with the last of them.
+    with suppress(subprocess.TimeoutExpired, ValueError):
+        process.communicate(timeout=KILLED_GRACE)
     for pipe in (process.stdout, process.stderr):
         if pipe:
             pipe.close()
+
+
+@contextmanager
+def _signals_wait():
+    """Hold back what SIGINT and SIGTERM do until the end of the block: their handlers may raise anywhere."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread only
+        return
+    came = []
+    handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {sign: handler for sign, handler in handlers.items() if callable(handler)}
+    for sign in handlers:
+        signal.signal(sign, lambda *what: came.append(what))
+    try:
+        yield
+    finally:
+        for sign, handler in handlers.items():
+            signal.signal(sign, handler)
+        for sign, frame in came:
+            handlers[sign](sign, frame)
 
 
 def run(command, timeout, check=False, **kwargs):
@@ -101,14 +126,18 @@ def run(command, timeout, check=False, **kwargs):
         Traceback (most recent call last):
         panoptes_utils.error.Timeout: ...
     """
-    process = start(command, **kwargs)
+    process = None
     try:
+        # An exception between the start of the program and the end of Popen would leave it running, known to nobody.
+        with _signals_wait():
+            process = start(command, **kwargs)
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         stop(process)
         raise error.Timeout(f"{command[0]}: stopped after {timeout:.1f} s") from None
     except BaseException:
-        stop(process)
+        if process:
+            stop(process)
         raise
     if check and process.returncode:
         last = _last_line(err) or _last_line(out) or "no message"

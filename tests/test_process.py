@@ -76,6 +76,52 @@ def test_a_child_that_outlives_its_parent_is_ended(tmp_path):
     wait_until(lambda: not alive(child))
 
 
+def test_stopped_means_gone_even_where_dying_takes_a_while(stubborn, tmp_path, monkeypatch):
+    """On a busy machine a killed program waits for a processor, and could still write."""
+    started = process.start(["sh", stubborn])
+    leader, child = pids(tmp_path)
+    killpg = os.killpg
+
+    def late(group, sign):
+        threading.Timer(3 if sign == signal.SIGKILL else 0, killpg, (group, sign)).start()
+
+    monkeypatch.setattr(os, "killpg", late)
+    os.kill(leader, signal.SIGKILL)
+    process.stop(started)
+    assert not alive(leader)
+    wait_until(lambda: not alive(child), 2)
+
+
+class Stop(Exception):
+    """What the handler of a signal raises, as the command line's does."""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_program_starts_ends_it(monkeypatch, sign):
+    """It comes when the program runs and Popen has not yet said which it is."""
+    started = []
+
+    class Interrupted(process.subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self.pid)
+            os.kill(os.getpid(), sign)
+
+    def stop(*_):
+        raise Stop
+
+    monkeypatch.setattr(process.subprocess, "Popen", Interrupted)
+    before = signal.signal(sign, stop)
+    try:
+        with pytest.raises(Stop):
+            process.run(["sleep", "100"], timeout=30)
+        assert signal.getsignal(sign) is stop
+    finally:
+        signal.signal(sign, before)
+    assert len(started) == 1
+    assert not alive(started[0])
+
+
 def test_failure_is_told_in_one_line():
     with pytest.raises(error.InvalidSystemCommand, match="exit code 3: the reason$"):
         process.run(["sh", "-c", "echo first >&2; echo the reason >&2; exit 3"], timeout=10, check=True)
