@@ -7,11 +7,25 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 
-def write_durably(path: Path, content: Union[str, bytes], mode: int = 0o644) -> None:
-    """Replace `path` by `content` in one step; a reader or a power cut sees the old or the new, never half."""
+def write_durably(
+    path: Path,
+    content: Union[str, bytes],
+    mode: int = 0o644,
+    owner: Optional[tuple[int, int]] = None,
+    check: Optional[Callable[[Path], None]] = None,
+) -> None:
+    """Replace `path` by `content` in one step; a reader or a power cut sees the old or the new, never half.
+
+    Args:
+        path: Missing folders are made.
+        content: All of it; text is written as UTF-8.
+        mode: Of the file.
+        owner: Numbers of its owner and group; the caller's own if there are none.
+        check: Called with the file that is to take the place of `path`; what it raises leaves `path` as it was.
+    """
     path = Path(path)
     if isinstance(content, str):
         content = content.encode()
@@ -21,8 +35,12 @@ def write_durably(path: Path, content: Union[str, bytes], mode: int = 0o644) -> 
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+        if check is not None:
+            check(Path(name))
         Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
