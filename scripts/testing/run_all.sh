@@ -5,23 +5,38 @@ cd "$(dirname "$0")/../.."
 
 scripts/install-test-tools.sh
 
-# The images for the Raspberry Pi are built through emulation, which takes minutes: beside the tests that need no lab.
-# It is finished before the lab is used, because a tag that moves during a test is a release that has changed.
+# The images for the Raspberry Pi are built through emulation, and then an emulated Pi becomes a unit: both take so long
+# that everything else happens beside them. What they say goes to these files, and is shown at the end.
 mkdir -p artifacts
-nice python molecule/lab up --flavours amd64,arm32v7 > artifacts/arm32v7-build.log 2>&1 &
+build_log=artifacts/arm32v7-build.log pi_log=artifacts/molecule-pi.log
+nice python molecule/lab up --flavours amd64,arm32v7 > "$build_log" 2>&1 &
 build=$!
-trap 'kill "$build" 2>/dev/null || true' EXIT
+setsid nice sh -c 'tail --pid=$0 -f /dev/null; exec molecule test -s pi' "$build" > "$pi_log" 2>&1 &
+pi=$!
+
+# Another part has failed, or somebody has enough of it.
+leave() {
+  kill "$build" 2>/dev/null || true
+  kill -- "-$pi" 2>/dev/null || true
+  wait
+  python molecule/lab vm destroy panoptes-pi
+}
+trap leave EXIT
 
 echo "== Python tests on this machine"
 pytest -m "not lab" tests
 echo "== the module's tests inside the panoptes-utils image"
 python molecule/lab test-image
-echo "== waiting for the arm32v7 images (artifacts/arm32v7-build.log)"
-wait "$build" || { tail -40 artifacts/arm32v7-build.log; exit 1; }
-trap - EXIT
+# Before the lab is used, because a tag that moves during a test is a release that has changed.
+echo "== waiting for the arm32v7 images ($build_log)"
+wait "$build" || { tail -40 "$build_log"; exit 1; }
 echo "== tests on the lab"
 pytest -m lab tests
 for scenario in default update; do
   echo "== Molecule scenario $scenario"
   molecule test -s "$scenario"
 done
+echo "== Molecule scenario pi: waiting for its end ($pi_log)"
+wait "$pi" || { tail -300 "$pi_log"; exit 1; }
+trap - EXIT
+sed -n '/test session starts/,$p' "$pi_log"

@@ -69,14 +69,17 @@ class Pi:
         """Wait until both services are healthy and check that both run the release of the release file; its digest."""
         host = self.host
         unit_checks.wait_healthy(host, HEALTHY_S)
-        digest = unit_checks.release(host)["PANOPTES_UTILS_IMAGE"].partition("@")[2]
+        digest = self.release()
         for service in unit_checks.SERVICES:
             image = unit_checks.inspect(host, service)["Config"]["Image"]
             assert image.endswith(digest), f"{service} runs {image}, the release is {digest}{unit_checks.logs(host)}"
-        for pair in unit_checks.PAIRS:
-            unit_checks.round_trip_ms(host, *pair)
+        unit_checks.round_trips_ms(host, *unit_checks.PAIRS)
         assert unit_checks.config(host)["pan_id"] == "PAN000"
         return digest
+
+    def release(self) -> str:
+        """The digest in the release file."""
+        return unit_checks.release(self.host)["PANOPTES_UTILS_IMAGE"].partition("@")[2]
 
     def unchanged(self) -> None:
         """unit.yml finds nothing to do."""
