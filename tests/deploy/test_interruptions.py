@@ -16,6 +16,7 @@ cd / && for path in $(find etc/panoptes etc/docker etc/udev/rules.d/60-panoptes.
 done
 find var/panoptes -type d | sort | xargs stat -c '%a %u %g %n'
 readlink etc/localtime
+ls usr/sbin/policy-rc.d 2>&1
 id panoptes
 dpkg-query -W -f '${db:Status-Status} ${Package}\n' docker.io docker-cli docker-compose python3-zmq
 docker info -f '{{.LiveRestoreEnabled}} {{.LoggingDriver}}'
@@ -100,6 +101,25 @@ def test_pulled_out_settings_are_put_back(unit):
     assert unit.run("cat", "/etc/panoptes/mine") == "mine"
     now = json.loads(unit.run("docker", "inspect", "config-server"))[0]["State"]["StartedAt"]
     assert now == started, "a service that did not change was restarted"
+
+
+def test_journal_does_not_repeat_the_files_that_were_written(unit):
+    journal = unit.run("journalctl", "--no-pager", "-t", "ansible-unit_files")
+    assert "Invoked for" in journal
+    assert "pan_id" not in journal
+
+
+def test_engine_keeps_its_settings_where_the_new_ones_are_wrong(unit):
+    def state() -> tuple:
+        engine = unit.run("systemctl", "show", "-p", "MainPID", "docker")
+        return unit.run("sha256sum", "/etc/docker/daemon.json"), engine
+
+    before = state()
+    result = unit.play("unit.yml", docker_daemon_options={"live-restore": True, "no-such-option": 1})
+    assert result.code != 0
+    assert "/etc/docker/daemon.json stays as it was, dockerd refuses the new one" in result.output
+    assert "no-such-option" in result.output
+    assert state() == before
 
 
 def test_changed_configuration_restarts_the_config_server_only(unit):
