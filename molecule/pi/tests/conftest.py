@@ -67,15 +67,18 @@ class Pi:
 
     def whole(self) -> str:
         """Wait until both services are healthy and check that both run the release of the release file; its digest."""
-        host = self.host
-        unit_checks.wait_healthy(host, HEALTHY_S)
-        digest = self.release()
+        self.wait_healthy()
+        host, digest = self.host, self.release()
         for service in unit_checks.SERVICES:
             image = unit_checks.inspect(host, service)["Config"]["Image"]
             assert image.endswith(digest), f"{service} runs {image}, the release is {digest}{unit_checks.logs(host)}"
         unit_checks.round_trips_ms(host, *unit_checks.PAIRS)
         assert unit_checks.config(host)["pan_id"] == "PAN000"
         return digest
+
+    def wait_healthy(self) -> None:
+        """Wait until both services say that they are."""
+        unit_checks.wait_healthy(self.host, HEALTHY_S)
 
     def release(self) -> str:
         """The digest in the release file."""

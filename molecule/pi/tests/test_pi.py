@@ -8,7 +8,6 @@ import time
 
 import pytest
 import unit_checks
-from conftest import HEALTHY_S
 
 PLATFORMS = {"arm32v7": ("linux/arm/v7", "arm", "armhf"), "arm64v8": ("linux/arm64", "arm64", "arm64")}
 
@@ -78,7 +77,7 @@ def test_power_cut_while_idle_and_no_network_at_boot(pi):
     pi.machine.cut()
     start = time.monotonic()
     boot = pi.start(world=False)
-    unit_checks.wait_healthy(pi.host, HEALTHY_S)
+    pi.wait_healthy()
     healthy = time.monotonic() - start
     pi.figures["power on to ssh"] = f"{boot:.0f} s"
     pi.figures["power on to both services healthy"] = f"{healthy:.0f} s, {healthy / boot:.2f} times that"
