@@ -49,10 +49,10 @@ molecule: lab ## The Molecule scenarios of the main job and of updates
 	molecule test -s default
 	molecule test -s update
 
-test-pi: lab ## unit.yml on a virtual ARMv7 machine, restarts and power cuts included (an hour; nightly)
+test-pi: lab ## unit.yml on a virtual ARMv7 machine, restart, power cuts, dead card (half an hour; part of `make test`)
 	molecule test -s pi
 
-test-pi64: lab ## The same on a virtual ARM64 machine (nightly)
+test-pi64: lab ## The same on a virtual ARM64 machine (half an hour; nightly)
 	molecule test -s pi64
 
 test-arm64: lab ## The images' checks on arm64v8 too, through emulation (a quarter of an hour the first time; nightly)
