@@ -1,4 +1,4 @@
-"""Packaging of panoptes_utils; the settings of the tools are in pyproject.toml."""
+"""Packaging of panoptes_utils, panoptes_unit and panoptes_fleet; the settings of the tools are in pyproject.toml."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ from setuptools import find_namespace_packages, setup
 HERE = Path(__file__).parent
 VERSION = (HERE / "panoptes_utils" / "VERSION").read_text(encoding="utf-8").strip()
 
+# What the images, a unit and a controller run; in an image only the first is there.
+PARTS = ["utils", "unit", "fleet"]
 # What the two services need. Every name here is also a Debian 13 package for amd64, arm64 and armhf,
 # because PyPI carries no ARMv7 wheels: docker/conda-environment-rpi.yaml lists them.
 SERVICES = [
@@ -46,12 +48,15 @@ TESTS = [
     "hypothesis",
     "imageio-ffmpeg",
     "molecule>=26",
+    "mypy>=1.18",
     "py-rattler",
     "pytest>=8",
     "pytest-cov",
     "pytest-testinfra>=10",
     "ruff",
     "schemathesis>=4",
+    "types-pyyaml",
+    "types-requests",
     "yamllint",
 ]
 # Suffixes of the data files inside the package: pages of the services, settings of SExtractor.
@@ -65,7 +70,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     url="https://www.projectpanoptes.org",
-    packages=find_namespace_packages(include=["panoptes_utils", "panoptes_utils.*"]),
+    packages=find_namespace_packages(include=[f"panoptes_{part}{below}" for part in PARTS for below in ("", ".*")]),
     include_package_data=True,
     package_data={"panoptes_utils": ["VERSION", *(f"**/*.{kind}" for kind in DATA)]},
     python_requires=">=3.9",

@@ -1,0 +1,400 @@
+"""The command line of panoptes-unit; argparse, because the unit has the standard library and little else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from .deploy import verdicts
+from .deploy.outcome import Outcome, current_user
+from .deploy.run import Run
+from .deploy.run_lock import exclusive
+from .deploy.state import State, Store
+from .deploy.transaction import Transaction
+from .documents import printable
+from .errors import BROKEN, FAILED, OK, ConfigurationError, UnitError
+from .report import Report, ago, megabytes, short, stamp
+from .settings import DEFAULT_PATH, Settings, load
+
+# A hundred years; without a limit, a lock lasts until `unlock`.
+LOCK_HOURS = 876_000
+DESCRIPTION = """\
+Keeps this unit on one proved release of panoptes-utils.
+
+An update is one transaction: resolve the tag, check room and clock, fetch while the services run, ask the
+observing lock, switch, prove that the services work on this unit, commit. Whatever fails after the switch is
+undone from the disk, without the network, and the image goes into quarantine."""
+
+EXIT_CODES = "exit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in verdicts.EXIT_CODES.items())
+
+EXAMPLES = {
+    "deploy": """\
+  panoptes-unit deploy                                  the newest release, unless the unit observes
+  panoptes-unit deploy --force                          although it waits for an idle state, or is pinned
+  panoptes-unit deploy --tag 0.2.0                      another release of the same image
+  panoptes-unit deploy --from /media/stick/bundle       from a stick, without a network""",
+    "update": """\
+  panoptes-unit update                                  what the timer does; outside the window it waits
+  systemctl list-timers panoptes-update.timer           when the timer does it next""",
+    "rollback": """\
+  panoptes-unit rollback                                the release before; the one left goes into quarantine
+  panoptes-unit rollback --force                        although the unit observes""",
+    "recover": """\
+  panoptes-unit recover                                 nothing to do where nothing was interrupted""",
+    "status": """\
+  panoptes-unit status
+  panoptes-unit status --json | jq .release.image""",
+    "verify": """\
+  panoptes-unit verify                                  exit code 7 where the disk has spoiled something
+  panoptes-unit verify --json | jq .damaged
+  systemctl list-timers panoptes-verify.timer           when the unit does it by itself""",
+    "history": """\
+  panoptes-unit history                                 the last 20 attempts, the newest at the end
+  panoptes-unit history -n 1 --json                     the last one, for a program""",
+    "pin": """\
+  panoptes-unit pin --reason "campaign until March"
+  panoptes-unit unpin""",
+    "unpin": """\
+  panoptes-unit unpin && panoptes-unit deploy           follow the source again, now""",
+    "lock": """\
+  panoptes-unit lock --hours 48 --reason "visitors"
+  panoptes-unit unlock""",
+    "unlock": """\
+  panoptes-unit unlock""",
+    "clear": """\
+  panoptes-unit status                                  shows what is in quarantine, and why
+  panoptes-unit clear eef3c1fc2368 && panoptes-unit deploy""",
+    "backup": """\
+  panoptes-unit backup /media/stick
+  panoptes-unit backup /media/stick --keep 7""",
+    "doctor": """\
+  panoptes-unit doctor                                  exit code 1 where it finds a problem
+  panoptes-unit doctor --json""",
+}
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run one verb; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("panoptes-unit: stopped", file=sys.stderr)
+        return FAILED
+    except (UnitError, OSError) as error:
+        if isinstance(error, OSError):
+            error = UnitError(f"{error.filename or 'this machine'}: {error.strerror or error}")
+        if options.json:
+            answer = {"verdict": verdicts.FAILED, "changed": False, "reason": str(error), "exit_code": error.exit_code}
+            print(json.dumps(answer))
+        return _failed(error)
+
+
+def _failed(error: UnitError) -> int:
+    print(f"panoptes-unit: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="panoptes-unit",
+        description=DESCRIPTION,
+        epilog=f"{EXIT_CODES}\n\nEach verb has examples: panoptes-unit VERB --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="answer in JSON on standard output")
+    common.add_argument("--settings", type=Path, default=DEFAULT_PATH, metavar="FILE", help=f"default {DEFAULT_PATH}")
+    common.add_argument("--quiet", action="store_true", help="no progress")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    def verb(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name,
+            parents=[common],
+            help=text,
+            description=text,
+            epilog=f"examples:\n{EXAMPLES[name]}\n\n{EXIT_CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run, verb=name)
+        return made
+
+    for name, text in (
+        ("deploy", "bring the unit to the release that its source names (what Ansible calls)"),
+        ("update", "the same, but only inside the daytime window (what the timer calls)"),
+    ):
+        made = verb(name, _deploy, text)
+        made.add_argument("--tag", default="", help="another tag of the same image")
+        made.add_argument(
+            "--from",
+            dest="bundle",
+            default="",
+            metavar="PATH",
+            help="a bundle: what `skopeo copy --all` wrote to dir:PATH, an OCI layout, or `docker save`",
+        )
+        made.add_argument(
+            "--force", action="store_true", help="pass lock, window, pin and quarantine, never a signature; is recorded"
+        )
+    made = verb("rollback", _rollback, "go back to the release before, from the disk")
+    made.add_argument("--force", action="store_true", help="pass the lock; is recorded")
+    verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")
+    verb("status", _status, "what runs, and what holds up an update")
+    verb("verify", _verify, "read the running image from the disk, and compare it bit for bit with what it was")
+    made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
+    made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
+    made = verb("pin", _pin, "stay on the current release; it is never pruned")
+    made.add_argument("--reason", default="", help="for the next person")
+    verb("unpin", _unpin, "follow the source again")
+    made = verb("lock", _lock, "no restarts of services by updates until `unlock`")
+    made.add_argument("--reason", default="", help="for the next person")
+    made.add_argument("--hours", type=float, default=0.0, help="ends by itself after this many hours")
+    verb("unlock", _unlock, "updates may restart services again")
+    made = verb("clear", _clear, "take a release out of quarantine, to be tried again")
+    made.add_argument("digest", help="as `status` shows it; the first digits are enough; or `all`")
+    made = verb("backup", _backup, "keep this unit's small state in a folder (what the nightly timer calls)")
+    made.add_argument("folder", help="must be there, for instance a USB stick that is mounted")
+    made.add_argument("paths", nargs="*", help="default: the configuration and what this tool knows")
+    made.add_argument("--keep", type=int, default=30, help="how many backups are left there (30); 0 for all")
+    verb("doctor", _doctor, "look for what would keep an update from working, with the remedy")
+    return parser
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    return _transact(options, lambda run: run.deploy(options.tag, options.bundle))
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    return _transact(options, lambda run: run.rollback())
+
+
+def _recover(options: argparse.Namespace) -> int:
+    code = _transact(options, lambda run: run.recover())
+    return code if code == BROKEN else OK
+
+
+def _transact(options: argparse.Namespace, act: Callable[[Transaction], Outcome]) -> int:
+    settings = load(options.settings)
+    force = getattr(options, "force", False)
+    run = Run.on_this_unit(settings, Report(options.quiet), options.verb, by=current_user(), force=force)
+    transaction = Transaction(run)
+    with run.signals.handled():  # until the answer is out
+        try:
+            outcome = act(transaction)
+        except (UnitError, KeyboardInterrupt) as error:
+            run.signals.hold()
+            if not transaction.outcome.verdict:  # it failed before the run had begun
+                raise
+            if options.json:
+                print(json.dumps(transaction.outcome.as_dict()))
+            return _failed(error if isinstance(error, UnitError) else UnitError(transaction.outcome.reason))
+        run.signals.hold()
+        print(json.dumps(outcome.as_dict()) if options.json else _sentence(outcome), flush=True)
+    return outcome.exit_code
+
+
+def _sentence(outcome: Outcome) -> str:
+    gaps = ", ".join(f"{name} away for {gap:.1f} s" for name, gap in outcome.gap_s.items())
+    text = outcome.verdict
+    if outcome.verdict in (verdicts.UPDATED, verdicts.INSTALLED):
+        text += f": {short(outcome.new)}, {megabytes(outcome.bytes)} downloaded"
+        text += f"; {gaps}" if gaps else ""
+    return printable(f"{text}: {outcome.reason}" if outcome.reason else text)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .health import doctor, verify  # only here: each night's look for news does without
+
+    settings = load(options.settings)
+    answer = {**doctor.status(settings), "verified": verify.last(settings)}
+    if options.json:
+        print(json.dumps(answer))
+        return OK
+    release, previous = answer["release"], answer["previous"]
+    rows = [
+        ("source", answer["source"]),
+        ("release", f"{short(release['image'])}  {release['image']}" if release else "none: panoptes-unit deploy"),
+        ("previous", short(previous["image"]) if previous else "none"),
+    ]
+    if answer["services"] is None:
+        rows.append(("services", answer["engine_problem"]))
+    for item in answer["services"] or ():
+        rows.append((item["service"], _service_state(item)))
+    for digest, entry in answer["quarantine"].items():
+        rows.append(("quarantine", f"{digest[7:19]}  since {stamp(entry['at'])} UTC: {entry['reason']}"))
+    for name in ("pinned", "locked"):
+        if answer[name]:
+            entry = answer[name]
+            until = f" until {stamp(entry['until'])} UTC" if entry.get("until") else ""
+            rows.append(
+                (
+                    name,
+                    f"by {entry['by']} since {stamp(entry['at'])} UTC{until}: {entry['reason'] or 'no reason given'}",
+                )
+            )
+    if answer["interrupted"]:
+        rows.append(("interrupted", "an update was cut short: panoptes-unit recover"))
+    window = answer["window"]
+    hours = f"{window['from_h']:g} to {window['to_h']:g} h solar time, now {window['solar_hour']:.1f} h"
+    rows.append(("state", f"{answer['activity']['kind']}: {answer['activity']['detail']}"))
+    rows.append(("window", f"{'open' if window['open'] else 'closed'}: {hours}"))
+    if answer["last_check"]:
+        rows.append(("checked", ago(answer["last_check"]["at"])))
+    last = answer["last_attempt"]
+    if last:
+        one = Outcome.from_dict({"verb": "?", "at": 0.0, **last})
+        rows.append(("last", f"{stamp(one.at)} UTC {one.verb}: {one.verdict} {one.reason}".rstrip()))
+        if one.kept:
+            rows.append(("kept", f"configuration files that it replaced are in {one.kept}"))
+    if release:
+        rows.append(("verified", verify.last_told(answer["verified"])))
+    for name, text in rows:
+        _print_row(name, text)
+    return OK
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from .health import verify  # only here: each night's look for news does without
+
+    found = verify.verify(load(options.settings), Report(options.quiet))
+    if options.json:
+        print(json.dumps(found.as_dict()))
+        return found.exit_code
+    for damage in found.damaged:
+        print(printable(verify.told(damage)))
+    amount = f"{found.layers} layers, {megabytes(found.bytes)} read in {found.seconds:.0f} s"
+    remedy = f": {verify.REMEDY}" if found.damaged else ""
+    print(f"{found.verdict}: {short(found.image)}, {amount}{remedy}")
+    return found.exit_code
+
+
+def _service_state(item: Dict[str, Any]) -> str:
+    if item["status"] == "absent":
+        return "has no container: panoptes-unit deploy"
+    state = (item["health"] if item["status"] == "running" else "") or item["status"]
+    return state if item["is_release"] else f"{state}, but on {short(item['image'])}"
+
+
+def _print_row(name: str, text: str) -> None:
+    lines = textwrap.wrap(printable(text), 100, break_long_words=False, break_on_hyphens=False) or [""]
+    print(f"{name:<16} {lines[0]}")
+    for line in lines[1:]:
+        print(f"{'':<16} {line}")
+
+
+def _history(options: argparse.Namespace) -> int:
+    lines = Store(Path(load(options.settings).state)).history()[-options.lines :]
+    if options.json:
+        print(json.dumps(lines))
+        return OK
+    if not lines:
+        print("no attempt yet")
+    for line in lines:
+        one = Outcome.from_dict({"verb": "?", "at": 0.0, **line})
+        away = max(one.gap_s.values(), default=0.0)
+        forced = " --force" if one.forced else ""
+        print(printable(f"{stamp(one.at)}  {one.verb}{forced} by {one.by}: {one.verdict}"))
+        moved = f"{short(one.old) or 'nothing'} → {short(one.new) or '?'}"
+        times = f"away {away:.1f} s, took {one.seconds:.0f} s"
+        print(printable(f"    {moved}, {megabytes(one.bytes)}, {times}"))
+        for part in textwrap.wrap(printable(one.reason), 100):
+            print(f"    {part}")
+        if one.kept:
+            print(printable(f"    configuration files that were replaced: {one.kept}"))
+    return OK
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from .machine import backup  # only here: each night's look for news does without
+
+    if options.keep < 0:
+        raise ConfigurationError(f"--keep must not be negative, is {options.keep}")
+    archive, manifest = backup.make_dated(options.folder, options.paths or list(backup.PATHS), options.keep)
+    return _told(options, f"{len(manifest['files'])} files, verified, in {archive}", archive=str(archive))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .health import doctor
+
+    missing = doctor.missing_modules()
+    if missing:
+        raise UnitError(f"packages are missing: apt-get install {' '.join(missing)}")
+    findings = doctor.examine(load(options.settings))
+    bad = [finding for finding in findings if finding.problem]
+    if options.json:
+        print(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        for finding in findings:
+            mark = "PROBLEM" if finding.problem else "ok"
+            print(f"{mark:<8} {finding.name:<10} {printable(finding.problem or finding.text)}")
+    return FAILED if bad else OK
+
+
+@contextmanager
+def _changing(options: argparse.Namespace) -> Iterator[State]:
+    """The state, to be changed under the run's lock and saved."""
+    settings: Settings = load(options.settings)
+    store = Store(Path(settings.state))
+    with exclusive(store.folder):
+        state = store.load()
+        yield state
+        store.save(state)
+
+
+def _told(options: argparse.Namespace, sentence: str, **facts: object) -> int:
+    print(json.dumps({"changed": True, "reason": sentence, **facts}) if options.json else sentence)
+    return OK
+
+
+def _pin(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        if state.current is None:
+            raise UnitError("there is no release to pin yet: panoptes-unit deploy")
+        state.pinned = _entry(options, release=state.current)
+    return _told(options, f"pinned to {short(state.current['image'])}")
+
+
+def _unpin(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        state.pinned = None
+    return _told(options, "not pinned")
+
+
+def _lock(options: argparse.Namespace) -> int:
+    if not 0 <= options.hours <= LOCK_HOURS:
+        raise ConfigurationError(f"--hours must be between 0 and {LOCK_HOURS}, is {options.hours:g}")
+    until = time.time() + options.hours * 3600 if options.hours else None
+    with _changing(options) as state:
+        state.locked = _entry(options, until=until)
+    return _told(options, f"locked until {stamp(until)} UTC" if until else "locked until panoptes-unit unlock")
+
+
+def _unlock(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        state.locked = None
+    return _told(options, "not locked")
+
+
+def _clear(options: argparse.Namespace) -> int:
+    with _changing(options) as state:
+        wanted = options.digest[7:] if options.digest.startswith("sha256:") else options.digest
+        found = [digest for digest in state.quarantine if wanted == "all" or digest[7:].startswith(wanted)]
+        if not found and wanted != "all":
+            error = ConfigurationError(f"nothing in quarantine begins with {options.digest!r}: panoptes-unit status")
+            raise error
+        for digest in found:
+            del state.quarantine[digest]
+            state.interrupted.pop(digest, None)
+        if wanted == "all":
+            state.interrupted, state.deferrals = {}, {}
+    return _told(options, f"{len(found)} out of quarantine", digests=found)
+
+
+def _entry(options: argparse.Namespace, **facts: object) -> Dict[str, Any]:
+    return {"at": round(time.time()), "by": current_user(), "reason": options.reason, **facts}

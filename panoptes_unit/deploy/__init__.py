@@ -1,0 +1,1 @@
+"""One path to a running release: the transaction and what it works on."""

@@ -1,0 +1,1 @@
+"""What makes a unit whole, and what is wrong with it."""

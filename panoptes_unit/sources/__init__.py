@@ -1,0 +1,1 @@
+"""Where releases come from: registries and bundles, the names and manifests in them, signatures, platforms."""

@@ -1,8 +1,0 @@
-"""Entry of the zipapp and of `python -m panoptes_utils.unit`."""
-
-import sys
-
-from .cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())
