@@ -3,9 +3,12 @@
 The names below are loaded when first used, so that `import panoptes_utils` costs nothing on a Raspberry Pi.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-from panoptes_utils.lazy import hand_on
+from pathlib import Path
+from typing import Any, List
+
+from panoptes_utils.lazy import load_when_used
 
 _HOMES = {
     "CountdownTimer": "time",
@@ -24,11 +27,11 @@ _HOMES = {
     "PanError": "error",
 }
 
-_find, _, _names = hand_on(__name__, _HOMES)
+_find, _, _names = load_when_used(__name__, _HOMES)
 __all__ = ["__version__", *_names]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     """Load a name from the module that defines it; the version, from the file that says it, only when asked."""
     if name != "__version__":
         return _find(name)
@@ -36,5 +39,5 @@ def __getattr__(name):
     return globals()[name]
 
 
-def __dir__():
+def __dir__() -> List[str]:
     return sorted({*globals(), *__all__})

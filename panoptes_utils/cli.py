@@ -1,5 +1,7 @@
 """The command `panoptes-utils`: image functions, sources, index files, and the two services' own commands."""
 
+from __future__ import annotations
+
 import json
 import signal
 import sys
@@ -7,6 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
+from typing import Any, Dict, NoReturn, Optional, Tuple, Union
 
 import click
 from rich.console import Console
@@ -14,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 import panoptes_utils
-from panoptes_utils import error
+from panoptes_utils.error import InvalidCommand, PanError, SolveError
 
 # Commands of other modules, imported only when one of them is asked for, so that a damaged or slow one harms no other.
 _SERVICES = {
@@ -23,17 +26,17 @@ _SERVICES = {
 }
 
 
-def _service(name, module, help_text):
+def _service(name: str, module: str, help_text: str) -> click.Command:
     """A command that hands its arguments to a service's own command line."""
 
     @click.command(name, help=help_text, add_help_option=False, context_settings={"ignore_unknown_options": True})
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     @click.pass_context
-    def command(ctx, arguments):
+    def command(ctx: click.Context, arguments: Tuple[str, ...]) -> NoReturn:
         try:
             service = import_module(module)
-        except ImportError as why:
-            raise click.ClickException(f"{name}: {module} cannot be loaded: {why}") from why
+        except ImportError as error:
+            raise click.ClickException(f"{name}: {module} cannot be loaded: {error}") from error
         ctx.exit(service.main(list(arguments)) or 0)
 
     return command
@@ -42,17 +45,17 @@ def _service(name, module, help_text):
 class _Commands(click.Group):
     """Turns the errors that users can cause into one line and exit code 1."""
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (error.PanError, OSError) as why:
-            raise click.ClickException(getattr(why, "msg", None) or str(why)) from why
+        except (PanError, OSError) as error:
+            raise click.ClickException(getattr(error, "msg", None) or str(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(panoptes_utils.__version__, prog_name="panoptes-utils")
 @click.option("--verbose", "-v", is_flag=True, help="Log what is done.")
-def main(verbose):
+def main(verbose: bool) -> None:
     """Images, sources and services of a PANOPTES unit.
 
     Completion for your shell: eval "$(_PANOPTES_UTILS_COMPLETE=bash_source panoptes-utils)" (or zsh_source).
@@ -69,7 +72,7 @@ for _name, (_module, _help) in _SERVICES.items():
     main.add_command(_service(_name, _module, _help))
 
 
-def _print(values, as_json, title=None):
+def _print(values: Dict[str, Any], as_json: bool, title: Optional[str] = None) -> None:
     """Print a flat dictionary as JSON or as a table."""
     if as_json:
         click.echo(json.dumps(values, default=str))
@@ -86,28 +89,38 @@ _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @main.command()
 @_json
-def version(as_json):
+def version(as_json: bool) -> None:
     """Version of the module."""
     number = panoptes_utils.__version__
     click.echo(json.dumps({"version": number}) if as_json else number)
 
 
 @main.group()
-def image():
+def image() -> None:
     """Solve, describe and convert images."""
 
 
 @image.command()
 @click.argument("file", type=_existing)
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds in all.")
+@click.option("--timeout", default=60.0, show_default=True, help="Time limit for all attempts, in seconds.")
 @click.option("--ra", type=float, help="Right ascension of the centre, degrees.")
 @click.option("--dec", type=float, help="Declination of the centre, degrees.")
 @click.option("--radius", type=float, help="Degrees around it to search.")
 @click.option("--pixel-scale", type=float, help="Arcsec per pixel.")
-@click.option("--force", is_flag=True, help="Solve again what has a solution.")
+@click.option("--force", is_flag=True, help="Solve again even if there is a solution.")
 @click.option("--replace/--no-replace", default=True, help="Write into FILE, or beside it as NAME.new.")
 @_json
-def solve(file, timeout, ra, dec, radius, pixel_scale, force, replace, as_json):
+def solve(
+    file: Path,
+    timeout: float,
+    ra: Optional[float],
+    dec: Optional[float],
+    radius: Optional[float],
+    pixel_scale: Optional[float],
+    force: bool,
+    replace: bool,
+    as_json: bool,
+) -> None:
     """Find where on the sky FILE points and write the solution into it.
 
     Where FILE's folder cannot be written to, use --no-replace on a copy.
@@ -133,7 +146,7 @@ def solve(file, timeout, ra, dec, radius, pixel_scale, force, replace, as_json):
     _print({**_solution(info), "seconds": round(seconds, 3), "file": str(solved)}, as_json, title=str(file))
 
 
-def _solution(info):
+def _solution(info: Dict[str, Any]) -> Dict[str, Any]:
     """What wcsinfo says, as plain numbers."""
     return {
         "ra_deg": info["ra_center"].value,
@@ -149,7 +162,7 @@ def _solution(info):
 @image.command()
 @click.argument("file", type=_existing)
 @_json
-def info(file, as_json):
+def info(file: Path, as_json: bool) -> None:
     """Tell what FILE is: size, exposure, position of the mount, solution."""
     from panoptes_utils.images import fits
 
@@ -157,7 +170,7 @@ def info(file, as_json):
     wanted = ("FIELD", "DATE-OBS", "EXPTIME", "ISO", "FILTER", "CAMTEMP", "RA-MNT", "DEC-MNT", "OBSERVER", "INSTRUME")
     values = {"file": str(file), "width": data.shape[-1], "height": data.shape[-2], "type": str(data.dtype)}
     values.update({key: header[key] for key in wanted if key in header})
-    with suppress(error.SolveError, error.InvalidCommand):
+    with suppress(SolveError, InvalidCommand):
         values.update(_solution(fits.get_wcsinfo(file)))
     _print(values, as_json)
 
@@ -166,7 +179,7 @@ def info(file, as_json):
 @click.argument("files", type=_existing, nargs=-1, required=True)
 @click.option("--to", type=click.Choice(["fits", "jpg", "pgm", "fz"]), required=True, help="What to make.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
-def convert(files, to, overwrite):
+def convert(files: Tuple[Path, ...], to: str, overwrite: bool) -> None:
     """Convert raw files (.cr2, .dng) to fits, jpg or pgm, and FITS images to jpg, fz (compressed) or back to fits.
 
     The new file stands beside the old one. fz, and fits from .fz, take the place of the old one.
@@ -175,7 +188,7 @@ def convert(files, to, overwrite):
         click.echo(_convert(file, to, overwrite))
 
 
-def _convert(file, to, overwrite):
+def _convert(file: Path, to: str, overwrite: bool) -> Union[str, Path]:
     from panoptes_utils.images import cr2, fits, make_pretty_image
 
     kind = file.suffix.lower()
@@ -187,7 +200,10 @@ def _convert(file, to, overwrite):
     if raw and to == "jpg":
         return cr2.cr2_to_jpg(file, overwrite=overwrite)
     if kind in (".fits", ".fz") and to == "jpg":
-        return make_pretty_image(file)
+        made = make_pretty_image(file)
+        if made is None:
+            raise FileNotFoundError(f"{file}: no such file")
+        return made
     if kind == ".fits" and to == "fz":
         return fits.fpack(file, overwrite=overwrite)
     if kind == ".fz" and to == "fits":
@@ -199,12 +215,12 @@ def _convert(file, to, overwrite):
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--to", type=click.Choice(["fits", "jpg", "pgm"]), default="jpg", help="What to make.")
 @click.option("--solve", "also_solve", is_flag=True, help="Solve the FITS images too.")
-@click.option("--interval", default=2.0, show_default=True, help="Seconds between two looks.")
-@click.option("--limit", type=int, help="End after so many images.")
-def watch(folder, to, also_solve, interval, limit):
+@click.option("--interval", default=2.0, show_default=True, help="Seconds between two checks of the folder.")
+@click.option("--limit", type=int, help="End after this many images.")
+def watch(folder: Path, to: str, also_solve: bool, interval: float, limit: Optional[int]) -> None:
     """Convert each image that appears in FOLDER or below, until interrupted.
 
-    An image is taken when its size has not changed between two looks.
+    An image is taken when its size has not changed between two checks.
     """
     from time import sleep
 
@@ -228,12 +244,12 @@ def watch(folder, to, also_solve, interval, limit):
                     if also_solve:
                         _solve_first_fits(made, path)
                     click.echo(made)
-                except (error.PanError, OSError) as why:  # one bad image must not end the night
-                    click.echo(f"{path}: {getattr(why, 'msg', None) or why}", err=True)
+                except (PanError, OSError) as error:  # one bad image must not end the night
+                    click.echo(f"{path}: {getattr(error, 'msg', None) or error}", err=True)
             sleep(interval)
 
 
-def _solve_first_fits(*paths):
+def _solve_first_fits(*paths: Any) -> None:
     from panoptes_utils.images import fits
 
     for path in paths:
@@ -248,7 +264,7 @@ def _solve_first_fits(*paths):
 @click.option("--match", is_flag=True, help="Only sources that are Tycho-2 stars, with their magnitudes.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
 @_json
-def sources(file, method, match, csv_file, as_json):
+def sources(file: Path, method: str, match: bool, csv_file: Optional[Path], as_json: bool) -> None:
     """Find the point sources in FILE."""
     from panoptes_utils.files import replacing
     from panoptes_utils.sources import lookup_point_sources
@@ -269,7 +285,7 @@ def sources(file, method, match, csv_file, as_json):
 
 
 @main.group()
-def data():
+def data() -> None:
     """Files that a unit needs from the network once."""
 
 
@@ -280,7 +296,14 @@ def data():
 @click.option("--keep-going/--no-keep-going", default=True, help="Go on after a failure.")
 @click.option("--earth-orientation/--no-earth-orientation", default=True, help="The table of the Earth's orientation.")
 @click.option("--index-url", help="Address to fetch index files from.")
-def download(folder, wide_field, narrow_field, keep_going, earth_orientation, index_url):
+def download(
+    folder: Optional[Path],
+    wide_field: bool,
+    narrow_field: bool,
+    keep_going: bool,
+    earth_orientation: bool,
+    index_url: str,
+) -> None:
     """Fetch index files for solving, and the Earth's orientation; again: resume what broke off."""
     from panoptes_utils.data import INDEX_URL, Downloader
 

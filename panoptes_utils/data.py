@@ -1,11 +1,15 @@
 """Files that a unit needs from the network once: index files for solving, and the Earth's orientation."""
 
+from __future__ import annotations
+
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import time
+from typing import Any, Callable, List, Optional, Tuple, Union
 
-from panoptes_utils import error
+from panoptes_utils.error import BadConnection
 from panoptes_utils.logging import logger
 
 # Tycho-2 (wide fields) and 2MASS (narrow fields) index files of astrometry.net.
@@ -21,7 +25,7 @@ EARTH_ORIENTATION = "finals2000A.all"
 WEEK = 7 * 86400
 
 
-def default_folder():
+def default_folder() -> Path:
     """Return the folder of index files, `$PANDIR/astrometry/data`."""
     return Path(os.getenv("PANDIR", "/var/panoptes")) / "astrometry" / "data"
 
@@ -44,14 +48,14 @@ class Downloader:
 
     def __init__(
         self,
-        data_folder=None,
-        wide_field=True,
-        narrow_field=False,
-        keep_going=True,
-        verbose=False,
-        earth_orientation=True,
-        index_url=INDEX_URL,
-    ):
+        data_folder: Optional[Union[str, Path]] = None,
+        wide_field: bool = True,
+        narrow_field: bool = False,
+        keep_going: bool = True,
+        verbose: bool = False,
+        earth_orientation: bool = True,
+        index_url: str = INDEX_URL,
+    ) -> None:
         self.data_folder = Path(data_folder) if data_folder else default_folder()
         self.files = (WIDE_FIELD if wide_field else []) + (NARROW_FIELD if narrow_field else [])
         self.keep_going = keep_going
@@ -59,7 +63,7 @@ class Downloader:
         self.earth_orientation = earth_orientation
         self.index_url = index_url.rstrip("/")
 
-    def download_all_files(self):
+    def download_all_files(self) -> bool:
         """Fetch all that is missing.
 
         Returns:
@@ -69,27 +73,28 @@ class Downloader:
             OSError: the folder cannot be made or written to.
         """
         self.data_folder.mkdir(parents=True, exist_ok=True)
-        jobs = [(name, self._download_index, name) for name in self.files]
+        jobs: List[Tuple[str, Callable[[], None]]]
+        jobs = [(name, partial(self._download_index, name)) for name in self.files]
         if self.earth_orientation:
-            jobs.insert(0, ("Earth orientation", self.download_earth_orientation, None))
+            jobs.insert(0, ("Earth orientation", self.download_earth_orientation))
         complete = True
-        for name, job, argument in jobs:
+        for name, job in jobs:
             try:
-                job(argument) if argument else job()
-            except error.BadConnection as why:
-                logger.error(f"{name}: {why.msg}")
+                job()
+            except BadConnection as error:
+                logger.error(f"{name}: {error.msg}")
                 complete = False
                 if not self.keep_going:
                     break
         return complete
 
-    def download_earth_orientation(self):
+    def download_earth_orientation(self) -> None:
         """Fetch the table of the Earth's orientation (IERS-A), unless that of this week is there.
 
         It lies with the index files, because a container has no home to keep astropy's own copy in.
 
         Raises:
-            error.BadConnection: it could not be fetched.
+            BadConnection: it could not be fetched.
         """
         from astropy.utils import iers
 
@@ -101,12 +106,12 @@ class Downloader:
         fetch(url, draft, progress=self.verbose)
         try:
             iers.IERS_A.open(str(draft))
-        except Exception as why:  # whatever astropy's reader of tables meets
+        except Exception as error:  # whatever astropy's reader of tables meets
             draft.unlink()
-            raise error.BadConnection(f"{url}: what came is not a table of the Earth's orientation") from why
+            raise BadConnection(f"{url}: what came is not a table of the Earth's orientation") from error
         draft.replace(target)
 
-    def _download_index(self, name):
+    def _download_index(self, name: str) -> None:
         target = self.data_folder / Path(name).name
         if target.exists():
             logger.debug("{} is there", target)
@@ -114,7 +119,7 @@ class Downloader:
         fetch(f"{self.index_url}/{name}", target, magic=b"SIMPLE  =", progress=self.verbose)
 
 
-def fetch(url, target, magic=b"", progress=False):
+def fetch(url: str, target: Union[str, Path], magic: bytes = b"", progress: bool = False) -> None:
     """Fetch a file, whole; what was broken off before is taken up where it ended.
 
     Args:
@@ -124,7 +129,7 @@ def fetch(url, target, magic=b"", progress=False):
         progress: show a progress bar.
 
     Raises:
-        error.BadConnection: it cannot be fetched, or what came is not complete or not such a file.
+        BadConnection: it cannot be fetched, or what came is not complete or not such a file.
         OSError: the disk is full or cannot be written to.
     """
     import requests
@@ -140,21 +145,21 @@ def fetch(url, target, magic=b"", progress=False):
                 if _fetch_rest(requests, url, part, bar, task):
                     break
                 why = "the connection broke off"
-            except requests.RequestException as broken:
-                why = str(broken)
+            except requests.RequestException as error:
+                why = str(error)
             logger.warning(f"{url}: {why} (attempt {attempt} of {TRIES})")
         else:
-            raise error.BadConnection(f"{url}: not fetched after {TRIES} attempts: {why}; run again to resume")
+            raise BadConnection(f"{url}: not fetched after {TRIES} attempts: {why}; run again to resume")
     with part.open("rb") as content:
         begins = content.read(len(magic))
         os.fsync(content.fileno())
     if begins != magic:
         part.unlink()
-        raise error.BadConnection(f"{url}: what came is not the file (a login page of the network?)")
+        raise BadConnection(f"{url}: what came is not the file (a login page of the network?)")
     part.replace(target)
 
 
-def _fetch_rest(requests, url, part, bar, task):
+def _fetch_rest(requests: Any, url: str, part: Path, bar: Any, task: Any) -> bool:
     """Append what is missing to `part`; return whether it is complete."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
@@ -166,7 +171,7 @@ def _fetch_rest(requests, url, part, bar, task):
             part.unlink()
             return False
         if 400 <= answer.status_code < 500:
-            raise error.BadConnection(f"{url}: the server answers {answer.status_code} {answer.reason}")
+            raise BadConnection(f"{url}: the server answers {answer.status_code} {answer.reason}")
         answer.raise_for_status()
         resumed = answer.status_code == 206
         have = have if resumed else 0

@@ -1,5 +1,9 @@
 """The local horizon: what trees and buildings hide."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from panoptes_utils.utils import get_quantity_value
@@ -24,7 +28,7 @@ class Obstruction:
         (45.0, None)
     """
 
-    def __init__(self, points):
+    def __init__(self, points: Any) -> None:
         try:
             pairs = [tuple(float(get_quantity_value(value, "deg")) for value in point) for point in points]
         except (TypeError, ValueError):
@@ -37,6 +41,7 @@ class Obstruction:
             if not -360 <= az <= 360:
                 raise ValueError(f"obstruction {points!r}: azimuth {az:g} is not in -360 to 360 degrees")
         azimuths = [pairs[0][1] % 360]
+        step: float
         for (_, before), (_, after) in zip(pairs, pairs[1:]):
             if after == before:
                 step = 0
@@ -51,10 +56,10 @@ class Obstruction:
             raise ValueError(f"obstruction {points!r}: the points are not clockwise (azimuth must increase)")
         self.points = list(zip((alt for alt, _ in pairs), azimuths))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Obstruction({self.points})"
 
-    def get_horizon(self, az):
+    def get_horizon(self, az: Any) -> Any:
         """Return the altitude of the skyline at an azimuth, or None outside.
 
         Args:
@@ -91,7 +96,7 @@ class Horizon:
         (40.0, 30.0)
     """
 
-    def __init__(self, obstructions=None, default_horizon=30):
+    def __init__(self, obstructions: Any = None, default_horizon: float = 30) -> None:
         self.default_horizon = float(get_quantity_value(default_horizon, "deg"))
         if not -90 <= self.default_horizon <= 90:
             raise ValueError(f"default_horizon={self.default_horizon:g} is not in -90 to 90 degrees")
@@ -100,7 +105,7 @@ class Horizon:
         )
         self.horizon_line = np.array([self.get_horizon(az) for az in range(360)])
 
-    def get_horizon(self, az):
+    def get_horizon(self, az: Any) -> Any:
         """Return the altitude below which nothing is seen.
 
         Args:

@@ -1,21 +1,25 @@
 """Loading of Python modules and C libraries by name, as drivers of cameras and mounts are."""
 
+from __future__ import annotations
+
 import ctypes
 import ctypes.util
 from importlib import import_module
+from pathlib import Path
+from typing import Any, Optional, Union
 
-from panoptes_utils import error
+from panoptes_utils.error import NotFound
 from panoptes_utils.logging import logger
 
 
-def load_module(module_name):
+def load_module(module_name: str) -> Any:
     """Return a module, or a class or function in one, by its dotted name.
 
     Args:
         module_name: such as `panoptes_utils.time` or `panoptes_utils.horizon.Horizon`.
 
     Raises:
-        error.NotFound: no such module or name, or it fails to load; the reason is told.
+        NotFound: no such module or name, or it fails to load; the reason is told.
 
     Example:
         >>> load_module("panoptes_utils.horizon.Horizon").__name__
@@ -26,15 +30,17 @@ def load_module(module_name):
     """
     try:
         return import_module(module_name)
-    except ImportError as why:
+    except ImportError as error:
         module, _, name = module_name.rpartition(".")
         try:
             return getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError):
-            raise error.NotFound(f"{module_name}: cannot be loaded: {why}") from why
+            raise NotFound(f"{module_name}: cannot be loaded: {error}") from error
 
 
-def load_c_library(name, path=None, mode=ctypes.DEFAULT_MODE, **kwargs):
+def load_c_library(
+    name: str, path: Optional[Union[str, Path]] = None, mode: int = ctypes.DEFAULT_MODE, **kwargs: Any
+) -> ctypes.CDLL:
     """Return a C library.
 
     Args:
@@ -46,7 +52,7 @@ def load_c_library(name, path=None, mode=ctypes.DEFAULT_MODE, **kwargs):
         ctypes.CDLL
 
     Raises:
-        error.NotFound: no library of that name on this system.
+        NotFound: no library of that name on this system.
         OSError: `path` cannot be loaded.
 
     Example:
@@ -55,6 +61,6 @@ def load_c_library(name, path=None, mode=ctypes.DEFAULT_MODE, **kwargs):
     """
     path = path or ctypes.util.find_library(name)
     if not path:
-        raise error.NotFound(f"{name}: no such C library on this system; install it or pass its path")
+        raise NotFound(f"{name}: no such C library on this system; install it or pass its path")
     logger.debug("Loading C library {} from {}", name, path)
     return ctypes.CDLL(str(path), mode=mode)

@@ -7,8 +7,9 @@ never loads loguru. `start_logging` sends messages to the unit's log folder.
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Callable, Dict, Optional, Union
 
 LINE = "{time:YYYY-MM-DD HH:mm:ss.SSS!UTC} {level:<8} {name}:{line} {message}"
 
@@ -33,28 +34,32 @@ class _Lines:
     For processes that run for months in little memory: loguru and what it imports take 13 MB.
     """
 
-    LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    # Loguru's, and as there a message is a text for `str.format` where values come with it: what calls the logger
+    # need not know which of the two is behind it.
+    LEVELS = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 
     def __init__(self, level: str) -> None:
         self._least = self.LEVELS.index(level)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., None]:
         if name.upper() not in self.LEVELS:
             raise AttributeError(name)
+        return partial(self.log, name.upper())
 
-        def write(message: str) -> None:
-            if self.LEVELS.index(name.upper()) >= self._least:
-                text = message.replace("\n", "\\n")
-                with suppress(OSError):
-                    print(f"{name.upper()}: {text}", file=sys.stderr, flush=True)
+    def log(self, level: str, message: object, *values: Any, **named: Any) -> None:
+        """Write a message of any level, given by its name."""
+        if self.LEVELS.index(level) < self._least:
+            return
+        text = str(message).format(*values, **named) if values or named else str(message)
+        text = text.replace("\n", "\\n")
+        with suppress(OSError):
+            print(f"{level}: {text}", file=sys.stderr, flush=True)
 
-        return write
-
-    def exception(self, message: str) -> None:
+    def exception(self, message: object, *values: Any, **named: Any) -> None:
         """An error with the traceback of the exception that is being handled."""
         import traceback
 
-        self.error(message)
+        self.log("ERROR", message, *values, **named)
         with suppress(OSError):
             traceback.print_exc(file=sys.stderr)
 
@@ -96,7 +101,7 @@ def start_logging(
     return path
 
 
-def get_root_logger(profile: str = "panoptes", log_config: Optional[dict] = None) -> Any:
+def get_root_logger(profile: str = "panoptes", log_config: Optional[Dict[str, Any]] = None) -> Any:
     """The project's logger, writing into the unit's log folder.
 
     Args:

@@ -1,7 +1,17 @@
-"""Who holds a TCP port of this machine, from /proc."""
+"""Addresses and TCP ports of this machine: which are its own, and who holds one."""
 
+import ipaddress
+from contextlib import suppress
 from pathlib import Path
 from typing import Set, Tuple
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; of names only `localhost` is sure to be such."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def holder_of(port: int) -> str:
@@ -13,8 +23,7 @@ def holder_of(port: int) -> str:
     inodes, owners = _listeners(port)
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            links = {str(link.readlink()) for link in (folder / "fd").iterdir()}
-            if any(f"socket:[{inode}]" in links for inode in inodes):
+            if _sockets(folder / "fd") & inodes:
                 name = (folder / "cmdline").read_bytes().split(b"\0")
                 words = [Path(word.decode(errors="replace")).name for word in name[:2] if word]
                 return f"{' '.join(words)} (process {folder.name})"
@@ -23,6 +32,20 @@ def holder_of(port: int) -> str:
     if owners:
         return f"a process of user {', '.join(sorted(owners))}"
     return "another process"
+
+
+def owners_of(port: int) -> Set[str]:
+    """Numbers of the users whose processes listen on the port."""
+    return _listeners(port)[1]
+
+
+def _sockets(folder: Path) -> Set[str]:
+    """Inodes of the sockets that a process has open; it may close some while we look."""
+    links = set()
+    for link in folder.iterdir():
+        with suppress(FileNotFoundError):
+            links.add(str(link.readlink()))
+    return {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
 
 
 def _listeners(port: int) -> Tuple[Set[str], Set[str]]:

@@ -1,13 +1,16 @@
 """Running the external programs: found on PATH, in a process group of their own, none left behind."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
 import subprocess
 import threading
 from contextlib import contextmanager, suppress
+from typing import Any, Iterator, List, Optional, Sequence
 
-from panoptes_utils import error
+from panoptes_utils.error import InvalidSystemCommand, Timeout
 from panoptes_utils.logging import logger
 
 # Seconds between asking a program to stop and killing it.
@@ -16,7 +19,7 @@ GRACE = 1.0
 KILLED_GRACE = 10.0
 
 
-def find_program(*names, variable=None):
+def find_program(*names: Any, variable: Optional[str] = None) -> str:
     """Return the full path of the first of `names` that is on PATH.
 
     Args:
@@ -24,7 +27,7 @@ def find_program(*names, variable=None):
         variable: an environment variable that overrides the search.
 
     Raises:
-        error.InvalidSystemCommand: none of them can be run.
+        InvalidSystemCommand: none of them can be run.
 
     Example:
         >>> find_program("no-such-program")
@@ -37,10 +40,10 @@ def find_program(*names, variable=None):
         if found:
             return found
     told = f"{variable}={wanted}" if wanted else " or ".join(names)
-    raise error.InvalidSystemCommand(f"{told}: no such program on PATH; the panoptes-base image carries it")
+    raise InvalidSystemCommand(f"{told}: no such program on PATH; the panoptes-base image carries it")
 
 
-def start(command, **kwargs):
+def start(command: Sequence[Any], **kwargs: Any) -> subprocess.Popen[str]:
     """Start a program as the leader of its own process group.
 
     Args:
@@ -62,11 +65,11 @@ def start(command, **kwargs):
     }
     try:
         return subprocess.Popen(command, **{**settings, **kwargs})
-    except OSError as why:
-        raise error.InvalidSystemCommand(f"{command[0]}: cannot be run: {why.strerror or why}") from why
+    except OSError as error:
+        raise InvalidSystemCommand(f"{command[0]}: cannot be run: {error.strerror or error}") from error
 
 
-def stop(process):
+def stop(process: subprocess.Popen[str]) -> None:
     """End a program that `start` started, with all that it started; return when they are gone."""
     # The leader may be gone while its children live on in the group.
     with suppress(ProcessLookupError):
@@ -84,14 +87,14 @@ def stop(process):
 
 
 @contextmanager
-def _signals_wait():
+def _signals_wait() -> Iterator[None]:
     """Hold back what SIGINT and SIGTERM do until the end of the block: their handlers may raise anywhere."""
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers run in the main thread only
         return
-    came = []
-    handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
-    handlers = {sign: handler for sign, handler in handlers.items() if callable(handler)}
+    came: List[Any] = []
+    present = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {sign: handler for sign, handler in present.items() if callable(handler)}
     for sign in handlers:
         signal.signal(sign, lambda *what: came.append(what))
     try:
@@ -103,7 +106,7 @@ def _signals_wait():
             handlers[sign](sign, frame)
 
 
-def run(command, timeout, check=False, **kwargs):
+def run(command: Sequence[Any], timeout: float, check: bool = False, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, or to the time limit.
 
     Args:
@@ -116,8 +119,8 @@ def run(command, timeout, check=False, **kwargs):
         subprocess.CompletedProcess: with text output.
 
     Raises:
-        error.Timeout: the time limit passed; the program and its children were ended.
-        error.InvalidSystemCommand: the program cannot be run, or failed and `check` is set.
+        Timeout: the time limit passed; the program and its children were ended.
+        InvalidSystemCommand: the program cannot be run, or failed and `check` is set.
 
     Example:
         >>> run(["echo", "clear"], timeout=5).stdout
@@ -133,18 +136,19 @@ def run(command, timeout, check=False, **kwargs):
             process = start(command, **kwargs)
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        stop(process)
-        raise error.Timeout(f"{command[0]}: stopped after {timeout:.1f} s") from None
+        if process:
+            stop(process)
+        raise Timeout(f"{command[0]}: stopped after {timeout:.1f} s") from None
     except BaseException:
         if process:
             stop(process)
         raise
     if check and process.returncode:
         last = _last_line(err) or _last_line(out) or "no message"
-        raise error.InvalidSystemCommand(f"{command[0]}: exit code {process.returncode}: {last}")
+        raise InvalidSystemCommand(f"{command[0]}: exit code {process.returncode}: {last}")
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def _last_line(text):
+def _last_line(text: Optional[str]) -> str:
     lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -1,18 +1,21 @@
 """Serial lines to Arduinos, mounts and sensors."""
 
+from __future__ import annotations
+
 import json
 import re
 from time import sleep
+from typing import Any, List, Optional, Tuple
 
 import serial
 from serial.tools.list_ports import comports
 
-from panoptes_utils import error
+from panoptes_utils.error import BadSerialConnection
 from panoptes_utils.logging import logger
 from panoptes_utils.time import current_time
 
 
-def get_serial_port_info():
+def get_serial_port_info() -> List[Any]:
     """Return what is known of the serial ports of this machine.
 
     Returns:
@@ -49,15 +52,15 @@ class SerialData:
 
     def __init__(
         self,
-        port=None,
-        baudrate=115200,
-        name=None,
-        timeout=2.0,
-        open_delay=0.0,
-        retry_limit=5,
-        retry_delay=0.5,
-        **kwargs,
-    ):
+        port: Optional[str] = None,
+        baudrate: int = 115200,
+        name: Optional[str] = None,
+        timeout: float = 2.0,
+        open_delay: float = 0.0,
+        retry_limit: int = 5,
+        retry_delay: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
         if not port:
             raise ValueError("SerialData: port is missing; name a device such as /dev/ttyACM0")
         self.name = name or port
@@ -70,83 +73,83 @@ class SerialData:
         self.ser.write_timeout = timeout
         try:
             self.connect()
-        except error.BadSerialConnection as why:
-            logger.warning(why.msg)
+        except BadSerialConnection as error:
+            logger.warning(error.msg)
 
-    def __del__(self):
+    def __del__(self) -> None:
         ser = getattr(self, "ser", None)
         if ser is not None and ser.is_open:
             ser.close()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"SerialData({self.name}, {'connected' if self.is_connected else 'not connected'})"
 
     @property
-    def port(self):
+    def port(self) -> str:
         """Name of the port."""
         return self.ser.port
 
     @property
-    def is_connected(self):
+    def is_connected(self) -> bool:
         """Whether the port is open."""
         return bool(self.ser.is_open)
 
-    def connect(self):
+    def connect(self) -> None:
         """Open the port, if it is not open.
 
         Raises:
-            error.BadSerialConnection: it cannot be opened.
+            BadSerialConnection: it cannot be opened.
         """
         if self.is_connected:
             return
         try:
             self.ser.open()
-        except (serial.SerialException, OSError, ValueError) as why:
-            raise error.BadSerialConnection(f"{self.name}: cannot be opened: {why}") from why
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise BadSerialConnection(f"{self.name}: cannot be opened: {error}") from error
         if self.open_delay > 0:
             logger.debug("Waiting {:.1f} s for {}", self.open_delay, self.name)
             sleep(self.open_delay)
         logger.debug("Connected to {}", self.name)
 
-    def disconnect(self):
+    def disconnect(self) -> None:
         """Close the port.
 
         Raises:
-            error.BadSerialConnection: it cannot be closed.
+            BadSerialConnection: it cannot be closed.
         """
         try:
             self.ser.close()
-        except (serial.SerialException, OSError) as why:
-            raise error.BadSerialConnection(f"{self.name}: cannot be closed: {why}") from why
+        except (serial.SerialException, OSError) as error:
+            raise BadSerialConnection(f"{self.name}: cannot be closed: {error}") from error
 
-    def _open(self):
+    def _open(self) -> Any:
         if not self.is_connected:
-            raise error.BadSerialConnection(f"{self.name}: not connected")
+            raise BadSerialConnection(f"{self.name}: not connected")
         return self.ser
 
-    def write_bytes(self, data):
+    def write_bytes(self, data: bytes) -> int:
         """Send bytes; return how many.
 
         Raises:
-            error.BadSerialConnection: not connected, or the device is gone.
+            BadSerialConnection: not connected, or the device is gone.
         """
         try:
             return self._open().write(data)
-        except (serial.SerialException, OSError) as why:
-            raise error.BadSerialConnection(f"{self.name}: {why}") from why
+        except (serial.SerialException, OSError) as error:
+            raise BadSerialConnection(f"{self.name}: {error}") from error
 
-    def write(self, value):
+    def write(self, value: str) -> int:
         """Send a text as it is; return the number of bytes. Errors as of `write_bytes`."""
         return self.write_bytes(value.encode())
 
-    def read_bytes(self, size=1):
+    def read_bytes(self, size: int = 1) -> bytes:
         """Return up to `size` bytes, fewer when the time is up. Errors as of `write_bytes`."""
         try:
             return self._open().read(size)
-        except (serial.SerialException, OSError) as why:
-            raise error.BadSerialConnection(f"{self.name}: {why}") from why
+        except (serial.SerialException, OSError) as error:
+            raise BadSerialConnection(f"{self.name}: {error}") from error
 
-    def read(self, retry_limit=None, retry_delay=None):
+    def read(self, retry_limit: Optional[int] = None, retry_delay: Optional[float] = None) -> str:
         """Return the next line, with its end.
 
         Args:
@@ -156,7 +159,7 @@ class SerialData:
             str: empty if nothing came. Bytes that are no text are left out.
 
         Raises:
-            error.BadSerialConnection: not connected, or the device is gone.
+            BadSerialConnection: not connected, or the device is gone.
         """
         retry_limit = self.retry_limit if retry_limit is None else retry_limit
         retry_delay = self.retry_delay if retry_delay is None else retry_delay
@@ -165,13 +168,13 @@ class SerialData:
                 sleep(retry_delay)
             try:
                 line = self._open().readline().decode(errors="ignore")
-            except (serial.SerialException, OSError) as why:
-                raise error.BadSerialConnection(f"{self.name}: {why}") from why
+            except (serial.SerialException, OSError) as error:
+                raise BadSerialConnection(f"{self.name}: {error}") from error
             if line:
                 return line
         return ""
 
-    def get_reading(self):
+    def get_reading(self) -> Optional[Tuple[str, str]]:
         """Return the next line and when it came.
 
         Returns:
@@ -182,7 +185,7 @@ class SerialData:
             return None
         return current_time(datetime=True).strftime("%Y-%m-%dT%H:%M:%S UTC"), line.strip()
 
-    def get_and_parse_reading(self, retry_limit=5):
+    def get_and_parse_reading(self, retry_limit: int = 5) -> Optional[Tuple[str, Any]]:
         """Return the next line that is JSON and when it came.
 
         `nan`, which Arduinos write for a broken sensor and JSON does not know, becomes None.
@@ -204,7 +207,7 @@ class SerialData:
                 logger.debug("{}: not JSON: {!r}", self.name, line)
         return None
 
-    def reset_input_buffer(self):
+    def reset_input_buffer(self) -> None:
         """Throw away what has come and was not read. Errors as of `write_bytes`."""
         self._open().reset_input_buffer()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from panoptes_utils.error import InvalidDeserialization, InvalidSerialization
+from panoptes_utils.yaml_bounds import bounded_composer
 
 _QUANTITY = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s+(?:deg|m|s)", re.ASCII)
 _DATE = re.compile(
@@ -23,6 +24,9 @@ _DATE = re.compile(
     r"(?P<zone>Z|[-+]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
+
+# Of YAML, in each other; no configuration needs them.
+_LEVELS = 64
 
 
 def to_json(obj: Any, filename: Optional[Union[str, Path]] = None, append: bool = True, **kwargs: Any) -> str:
@@ -42,8 +46,8 @@ def to_json(obj: Any, filename: Optional[Union[str, Path]] = None, append: bool 
     """
     try:
         text = json.dumps(obj, default=serialize_object, **kwargs)
-    except (TypeError, ValueError) as problem:
-        raise InvalidSerialization(f"cannot write as JSON: {problem}") from problem
+    except (TypeError, ValueError) as error:
+        raise InvalidSerialization(f"cannot write as JSON: {error}") from error
     if filename is not None:
         with Path(filename).open("a" if append else "w", encoding="utf-8") as stream:
             stream.write(text + "\n")
@@ -58,8 +62,8 @@ def from_json(msg: Union[str, bytes]) -> Any:
     """
     try:
         return deserialize_all_objects(json.loads(msg))
-    except (TypeError, ValueError, RecursionError) as problem:
-        raise InvalidDeserialization(f"not JSON: {problem}") from problem
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidDeserialization(f"not JSON: {error}") from error
 
 
 def to_yaml(obj: Any, **kwargs: Any) -> Optional[str]:
@@ -78,8 +82,8 @@ def to_yaml(obj: Any, **kwargs: Any) -> Optional[str]:
     plain = serialize_all_objects(deepcopy(obj))
     try:
         return _string_yaml()().dump(plain, **kwargs)
-    except Exception as problem:  # ruamel's representer errors share no base class across its versions
-        raise InvalidSerialization(f"cannot write as YAML: {problem}") from problem
+    except Exception as error:  # ruamel's representer errors share no base class across its versions
+        raise InvalidSerialization(f"cannot write as YAML: {error}") from error
 
 
 def from_yaml(msg: Union[str, bytes], parse: bool = True) -> Any:
@@ -197,6 +201,10 @@ def _string_yaml() -> Any:
         class StringYAML(YAML):
             """ruamel's round-trip YAML, whose `dump` without a stream gives the text."""
 
+            def __init__(self, **kwargs: Any) -> None:
+                super().__init__(**kwargs)
+                self.Composer = bounded_composer(_LEVELS)
+
             def dump(self, data: Any, stream: Any = None, **kwargs: Any) -> Optional[str]:
                 if stream is not None:
                     super().dump(data, stream, **kwargs)
@@ -205,7 +213,7 @@ def _string_yaml() -> Any:
                 super().dump(data, buffer, **kwargs)
                 return buffer.getvalue()
 
-    return StringYAML
+    return globals()["StringYAML"]
 
 
 def __getattr__(name: str) -> Any:

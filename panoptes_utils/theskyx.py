@@ -1,9 +1,12 @@
 """TheSkyX, a program that drives mounts, over its TCP server of scripts."""
 
+from __future__ import annotations
+
 import re
 import socket
+from typing import Any, Optional
 
-from panoptes_utils import error
+from panoptes_utils.error import BadConnection, TheSkyXError, TheSkyXKeyError, TheSkyXTimeout
 from panoptes_utils.logging import logger
 
 
@@ -18,53 +21,55 @@ class TheSkyX:
         timeout: seconds that connecting may take.
     """
 
-    def __init__(self, host="localhost", port=3040, connect=True, timeout=5.0, **kwargs):
+    def __init__(
+        self, host: str = "localhost", port: int = 3040, connect: bool = True, timeout: float = 5.0, **kwargs: Any
+    ) -> None:
         self.host, self.port, self.timeout = host, port, timeout
-        self._socket = None
+        self._socket: Optional[socket.socket] = None
         if connect:
             self.connect()
 
     @property
-    def is_connected(self):
+    def is_connected(self) -> bool:
         """Whether there is a connection."""
         return self._socket is not None
 
-    def connect(self):
+    def connect(self) -> bool:
         """Connect; return whether it worked."""
         self.close()
         try:
             self._socket = socket.create_connection((self.host, self.port), timeout=self.timeout)
-        except OSError as why:
-            logger.warning(f"TheSkyX at {self.host}:{self.port}: cannot connect: {why}")
+        except OSError as error:
+            logger.warning(f"TheSkyX at {self.host}:{self.port}: cannot connect: {error}")
         return self.is_connected
 
-    def close(self):
+    def close(self) -> None:
         """End the connection."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _connected(self):
+    def _connected(self) -> socket.socket:
         if self._socket is None:
-            raise error.BadConnection(f"TheSkyX at {self.host}:{self.port}: not connected")
+            raise BadConnection(f"TheSkyX at {self.host}:{self.port}: not connected")
         return self._socket
 
-    def write(self, value):
+    def write(self, value: str) -> None:
         """Send a script.
 
         Args:
             value: JavaScript, str.
 
         Raises:
-            error.BadConnection: not connected, or the connection broke.
+            BadConnection: not connected, or the connection broke.
         """
         try:
             self._connected().sendall(value.encode())
-        except OSError as why:
+        except OSError as error:
             self.close()
-            raise error.BadConnection(f"TheSkyX at {self.host}:{self.port}: {why}") from why
+            raise BadConnection(f"TheSkyX at {self.host}:{self.port}: {error}") from error
 
-    def read(self, timeout=5):
+    def read(self, timeout: float = 5) -> str:
         """Return what the script answered.
 
         Args:
@@ -74,27 +79,27 @@ class TheSkyX:
             str: the text before the report of success.
 
         Raises:
-            error.TheSkyXTimeout: no answer in time.
-            error.TheSkyXKeyError: the script uses a name that TheSkyX does not know.
-            error.TheSkyXError: the script failed.
-            error.BadConnection: not connected, or the connection broke.
+            TheSkyXTimeout: no answer in time.
+            TheSkyXKeyError: the script uses a name that TheSkyX does not know.
+            TheSkyXError: the script failed.
+            BadConnection: not connected, or the connection broke.
         """
         connection = self._connected()
         connection.settimeout(timeout)
         try:
             answer = connection.recv(4096).decode(errors="replace")
         except socket.timeout:
-            raise error.TheSkyXTimeout(f"no answer within {timeout:g} s") from None
-        except OSError as why:
+            raise TheSkyXTimeout(f"no answer within {timeout:g} s") from None
+        except OSError as error:
             self.close()
-            raise error.BadConnection(f"TheSkyX at {self.host}:{self.port}: {why}") from why
+            raise BadConnection(f"TheSkyX at {self.host}:{self.port}: {error}") from error
         if not answer:
             self.close()
-            raise error.BadConnection(f"TheSkyX at {self.host}:{self.port}: closed the connection")
+            raise BadConnection(f"TheSkyX at {self.host}:{self.port}: closed the connection")
         text, _, report = answer.partition("|")
         if re.search(r"(TypeError|ReferenceError|SyntaxError):", answer):
-            raise error.TheSkyXKeyError(answer.strip())
+            raise TheSkyXKeyError(answer.strip())
         code = re.search(r"Error = (-?\d+)", report)
         if "Error:" in text or (code and int(code[1]) != 0):
-            raise error.TheSkyXError((report if code else text).strip())
+            raise TheSkyXError((report if code else text).strip())
         return text

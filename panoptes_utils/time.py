@@ -1,17 +1,20 @@
 """Time as a unit keeps it: UTC now, compact time stamps, timers, waiting for events."""
 
+from __future__ import annotations
+
 import os
 from datetime import datetime as _datetime
 from datetime import timedelta, timezone
 from numbers import Real
 from time import monotonic
 from time import sleep as _sleep
+from typing import Any, Callable, Optional
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue, Timeout
 from panoptes_utils.logging import logger
 
 
-def current_time(flatten=False, datetime=False, pretty=False):
+def current_time(flatten: bool = False, datetime: bool = False, pretty: bool = False) -> Any:
     """Return the time now, in UTC.
 
     The environment variable `POCSTIME` (an ISO 8601 time) stands in for the clock when it is set; every call
@@ -26,7 +29,7 @@ def current_time(flatten=False, datetime=False, pretty=False):
         astropy.time.Time, or a string or datetime as asked.
 
     Raises:
-        error.IllegalValue: `POCSTIME` is set and is not a time.
+        IllegalValue: `POCSTIME` is set and is not a time.
 
     Example:
         >>> import os
@@ -51,7 +54,7 @@ def current_time(flatten=False, datetime=False, pretty=False):
     return Time(now.replace(tzinfo=None).isoformat(), format="isot", scale="utc")
 
 
-def _pocs_time():
+def _pocs_time() -> Any:
     """The simulated time, or None; moves `POCSTIME` on by a second."""
     text = os.getenv("POCSTIME")
     if not text:
@@ -59,15 +62,13 @@ def _pocs_time():
     try:
         now = _datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:
-        raise error.IllegalValue(
-            f"POCSTIME={text!r} is not a time; write it like 2016-08-13 10:00:00 or unset it"
-        ) from None
+        raise IllegalValue(f"POCSTIME={text!r} is not a time; write it like 2016-08-13 10:00:00 or unset it") from None
     now = now.astimezone(timezone.utc) if now.tzinfo else now.replace(tzinfo=timezone.utc)
     os.environ["POCSTIME"] = (now + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S")
     return now
 
 
-def flatten_time(t):
+def flatten_time(t: Any) -> str:
     """Return a time as `YYYYMMDDTHHMMSS`.
 
     Args:
@@ -82,7 +83,7 @@ def flatten_time(t):
     return moment.strftime("%Y%m%dT%H%M%S")
 
 
-def _seconds(value, name):
+def _seconds(value: Any, name: str) -> float:
     """A duration in seconds from a number, timedelta or Quantity."""
     if isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
@@ -116,7 +117,7 @@ class CountdownTimer:
         True
     """
 
-    def __init__(self, duration, name=""):
+    def __init__(self, duration: Any, name: str = "") -> None:
         self.duration = _seconds(duration, "duration")
         if not self.duration >= 0:
             raise AssertionError(f"duration={duration!r}: a timer cannot run for a negative time")
@@ -124,24 +125,24 @@ class CountdownTimer:
         self.is_non_blocking = self.duration == 0
         self.restart()
 
-    def __str__(self):
+    def __str__(self) -> str:
         state = f"{self.time_left():.02f}/{self.duration:.02f}" if not self.expired() else "EXPIRED"
         return f"{self.name} Timer {state}".strip()
 
-    def restart(self):
+    def restart(self) -> None:
         """Start again at the full duration."""
         self.target_time = monotonic() + self.duration
         logger.debug(f"Restarting {self.name} timer ({self.duration:.02f} s)")
 
-    def expired(self):
+    def expired(self) -> bool:
         """Whether no time is left."""
         return self.time_left() <= 0
 
-    def time_left(self):
+    def time_left(self) -> float:
         """Seconds left, never negative."""
         return 0.0 if self.is_non_blocking else max(0.0, self.target_time - monotonic())
 
-    def sleep(self, max_sleep=None, log_level="DEBUG"):
+    def sleep(self, max_sleep: Any = None, log_level: str = "DEBUG") -> bool:
         """Sleep until the timer expires, at most `max_sleep`.
 
         Args:
@@ -160,7 +161,9 @@ class CountdownTimer:
         return pause < left
 
 
-def wait_for_events(events, timeout=600, sleep_delay=5, callback=None):
+def wait_for_events(
+    events: Any, timeout: Any = 600, sleep_delay: Any = 5, callback: Optional[Callable[[], Any]] = None
+) -> bool:
     """Wait until every event is set.
 
     Args:
@@ -173,7 +176,7 @@ def wait_for_events(events, timeout=600, sleep_delay=5, callback=None):
         bool: True when all events are set, False when the callback ended the wait.
 
     Raises:
-        error.Timeout: the time is up.
+        Timeout: the time is up.
 
     Example:
         >>> from threading import Event
@@ -191,7 +194,7 @@ def wait_for_events(events, timeout=600, sleep_delay=5, callback=None):
         if not waiting:
             return True
         if timer.expired():
-            raise error.Timeout(f"{len(waiting)} of {len(events)} events not set in {timer.duration:g} s")
+            raise Timeout(f"{len(waiting)} of {len(events)} events not set in {timer.duration:g} s")
         if callback is not None and callback() is False:
             logger.warning(f"Waiting for events ended by the callback after {monotonic() - started:.1f} s")
             return False

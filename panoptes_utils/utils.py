@@ -1,5 +1,7 @@
 """Small things that PANOPTES programs share."""
 
+from __future__ import annotations
+
 import re
 import shlex
 import shutil
@@ -9,11 +11,17 @@ from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 from os import getenv
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 from panoptes_utils.logging import logger
 
+if TYPE_CHECKING:
+    import numpy as np
+    from astropy.coordinates import SkyCoord
+    from astropy.units import Quantity
 
-def listify(obj):
+
+def listify(obj: Any) -> Union[List[Any], Tuple[Any, ...]]:
     """Return the object as a list, unless it is a list or a tuple already.
 
     Args:
@@ -34,7 +42,7 @@ def listify(obj):
     return [obj]
 
 
-def get_free_space(directory=None):
+def get_free_space(directory: Optional[Union[str, Path]] = None) -> Quantity:
     """Return the free disk space.
 
     Args:
@@ -56,7 +64,7 @@ def get_free_space(directory=None):
     return (shutil.disk_usage(place).free * u.byte).to(u.Gbyte)
 
 
-def altaz_to_radec(alt=35, az=90, location=None, obstime=None, **kwargs):
+def altaz_to_radec(alt: Any = 35, az: Any = 90, location: Any = None, obstime: Any = None, **kwargs: Any) -> SkyCoord:
     """Return the equatorial coordinates of a direction.
 
     Args:
@@ -96,7 +104,7 @@ def altaz_to_radec(alt=35, az=90, location=None, obstime=None, **kwargs):
 
 
 @lru_cache(maxsize=1)
-def _earth_orientation():
+def _earth_orientation() -> Any:
     """The table of the Earth's orientation that was downloaded last, else one that astropy came with."""
     from astropy.utils import iers
 
@@ -108,7 +116,7 @@ def _earth_orientation():
     return iers.IERS_B.open()
 
 
-def get_quantity_value(quantity, unit=None):
+def get_quantity_value(quantity: Any, unit: Any = None) -> Any:
     """Return the number of a Quantity, in a unit; what has no unit comes back as it is.
 
     Args:
@@ -127,7 +135,7 @@ def get_quantity_value(quantity, unit=None):
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def normalize_file_input(file):
+def normalize_file_input(file: Any) -> Path:
     """Return the path of a file given as str, path or open file.
 
     Args:
@@ -143,14 +151,14 @@ def normalize_file_input(file):
         >>> normalize_file_input("image.fits")
         PosixPath('image.fits')
     """
-    name = getattr(file, "name", None) if hasattr(file, "read") else file
+    name: Any = getattr(file, "name", None) if hasattr(file, "read") else file
     try:
         return Path(name)
     except TypeError:
         raise TypeError(f"{file!r} is not a path or an open file that has one") from None
 
 
-def string_to_params(opts):
+def string_to_params(opts: str) -> Tuple[List[Any], Dict[str, Any]]:
     """Split a line into positional and named parameters.
 
     Args:
@@ -164,7 +172,8 @@ def string_to_params(opts):
         >>> string_to_params("park now retries=3 speed=1.5 retries=4 name='a b'")
         (['park', 'now'], {'retries': [3, 4], 'speed': 1.5, 'name': 'a b'})
     """
-    args, kwargs = [], {}
+    args: List[Any] = []
+    kwargs: Dict[str, Any] = {}
     for word in shlex.split(opts):
         key, equals, text = word.partition("=")
         if not equals:
@@ -176,7 +185,7 @@ def string_to_params(opts):
     return args, kwargs
 
 
-def _literal(text):
+def _literal(text: str) -> Any:
     for kind in (int, float, literal_eval):
         try:
             return kind(text)
@@ -195,16 +204,16 @@ class DelaySigTerm(AbstractContextManager):
         ...     pass
     """
 
-    def __enter__(self):
-        self._caught = None
+    def __enter__(self) -> DelaySigTerm:
+        self._caught: Optional[Tuple[int, Any]] = None
         self._previous = signal.signal(signal.SIGTERM, self._catch)
         return self
 
-    def _catch(self, number, frame):
+    def _catch(self, number: int, frame: Any) -> None:
         self._caught = (number, frame)
         logger.info("SIGTERM held back until the end of the block")
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: Any) -> None:
         signal.signal(signal.SIGTERM, self._previous)
         if self._caught:
             if callable(self._previous):
@@ -213,7 +222,7 @@ class DelaySigTerm(AbstractContextManager):
                 signal.raise_signal(signal.SIGTERM)
 
 
-def moving_average(data_set, periods=3):
+def moving_average(data_set: Any, periods: int = 3) -> np.ndarray:
     """Return the moving average over `periods` values.
 
     Args:
@@ -235,7 +244,7 @@ def moving_average(data_set, periods=3):
 _PATH = re.compile(r"(?P<unit>PAN\d{3})/(?P<camera>[^/]+)/(?:.*/)?(?P<sequence>\d{8}T\d{6})/(?P<image>\d{8}T\d{6})")
 
 
-def image_id_from_path(path):
+def image_id_from_path(path: Union[str, Path]) -> Optional[str]:
     """Return the identifier of an image: unit, camera, time of the image.
 
     Args:
@@ -251,7 +260,7 @@ def image_id_from_path(path):
     return _id_from_path(path, "image")
 
 
-def sequence_id_from_path(path):
+def sequence_id_from_path(path: Union[str, Path]) -> Optional[str]:
     """Return the identifier of the sequence of an image: unit, camera, start of the sequence.
 
     Args:
@@ -267,7 +276,7 @@ def sequence_id_from_path(path):
     return _id_from_path(path, "sequence")
 
 
-def _id_from_path(path, part):
+def _id_from_path(path: Union[str, Path], part: Any) -> Optional[str]:
     found = _PATH.search(str(path))
     if not found:
         raise ValueError(f"{path}: not UNIT/CAMERA/SEQUENCE_TIME/IMAGE_TIME")

@@ -30,6 +30,7 @@ class Access:
         hosts: further names by which the server may be addressed.
         reads: requests a second for each address that is not loopback, twice that in a burst.
         writes: the same for changes, loopback included: every change costs the SD card a write.
+        token_file: where the token is; programs of this machine are told when they come without it.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Access:
         hosts: Iterable[str] = (),
         reads: float = 200,
         writes: float = 100,
+        token_file: Optional[Path] = None,
     ):
-        self.token = token
+        self.token, self.token_file = token, token_file
         self.hosts: FrozenSet[str] = frozenset({"localhost", *_own_names(), *(name.lower() for name in hosts)})
         self._known_hosts: Dict[bytes, bool] = {}
         self._reads, self._writes = _Buckets(reads), _Buckets(writes)
@@ -87,17 +89,28 @@ class Access:
             raise Denied(403, "a page of another origin may not change the configuration")
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise Denied(415, "send the change as JSON with the header Content-Type: application/json")
-        if self.token is not None:
-            # Here, since it loads OpenSSL's digests: 2 MB that a server on loopback has no use for.
-            import hmac
+        if not self.shows_token(headers):
+            raise self.without_token("changes need")
 
-            scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(shown.strip(), self.token.encode()):
-                raise Denied(
-                    401,
-                    "changes need the header 'Authorization: Bearer TOKEN' with the token of this unit",
-                    ((b"www-authenticate", b'Bearer realm="panoptes-config"'),),
-                )
+    def shows_token(self, headers: Dict[bytes, bytes]) -> bool:
+        """Whether a request shows the token, or needs none."""
+        if self.token is None:
+            return True
+        if b"authorization" not in headers:
+            return False
+        # Here, since it loads OpenSSL's digests: 2 MB that a server on loopback has no use for.
+        import hmac
+
+        scheme, _, shown = headers[b"authorization"].partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(shown.strip(), self.token.encode())
+
+    def without_token(self, what: str) -> Denied:
+        """The refusal of a request that does not show the token; `what` begins its sentence."""
+        return Denied(
+            401,
+            f"{what} the header 'Authorization: Bearer TOKEN' with the token of this unit",
+            ((b"www-authenticate", b'Bearer realm="panoptes-config"'),),
+        )
 
     def _is_ours(self, name: str) -> bool:
         if name in self.hosts or name.endswith(".localhost"):
@@ -145,8 +158,8 @@ def read_token(path: Path, make: bool = False) -> str:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         except FileExistsError:
             pass
-        except OSError as problem:
-            raise InvalidConfig(f"cannot make the token file {path}: {problem.strerror}") from problem
+        except OSError as error:
+            raise InvalidConfig(f"cannot make the token file {path}: {error.strerror}") from error
         else:
             with os.fdopen(descriptor, "w") as stream:
                 stream.write(secrets.token_urlsafe(32) + "\n")
@@ -158,8 +171,8 @@ def read_token(path: Path, make: bool = False) -> str:
             if mode & 0o077:
                 raise InvalidConfig(f"token file {path} has mode {mode:04o}, others can read it: chmod 600 {path}")
             token = stream.read(4096).decode("ascii", "replace").strip()
-    except OSError as problem:
-        raise InvalidConfig(f"cannot read the token file {path}: {problem.strerror}") from problem
+    except OSError as error:
+        raise InvalidConfig(f"cannot read the token file {path}: {error.strerror}") from error
     if len(token) < 16 or not token.isprintable() or " " in token:
         raise InvalidConfig(f"token file {path} holds no token: one line of 16 or more printable characters")
     return token

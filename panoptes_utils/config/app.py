@@ -1,6 +1,6 @@
 """The config server's HTTP interface, as an ASGI application.
 
-Small on purpose: five paths, no framework. docs/decisions/http-stack.md says why.
+Small on purpose: a table of paths, no framework. docs/decisions/http-stack.md says why.
 """
 
 import asyncio
@@ -16,10 +16,13 @@ from panoptes_utils.config.access import MAX_BODY, Access, Denied
 from panoptes_utils.config.store import RUNNING, ConfigStore, Conflict, Refused, to_bytes
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.logging import logger
+from panoptes_utils.ports import is_loopback
 
 Handler = Callable[["_Request"], Awaitable[None]]
 _PAGE = Path(__file__).parent / "page"
 _JSON = (b"content-type", b"application/json")
+# Keys of one change that its line in the log names.
+_LOGGED_KEYS = 8
 _GUARDS = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -40,7 +43,7 @@ class ConfigApp:
         store: the configuration.
         access: who may do what.
         stop: called once `config_server.running` has been set to false.
-        hub_port: the subscriber port of the messaging hub whose state the page shows.
+        hub_port: the in port of the first pair of the messaging hub whose state the page shows.
     """
 
     def __init__(self, store: ConfigStore, access: Access, stop: Callable[[], None], hub_port: int = 6500):
@@ -75,8 +78,10 @@ class ConfigApp:
                 raise Denied(405, f"{request.method[:20]} is not possible here, {allowed} is",
                              ((b"allow", allowed.encode()),))  # fmt: skip
             await handler(request)
-        except Denied as denied:
-            await request.problem(denied.status, denied.msg, denied.headers)
+        except Denied as error:
+            if error.status in (401, 403):
+                logger.warning(f"refused {scope['path']} to {request.who}: {error.msg}")
+            await request.problem(error.status, error.msg, error.headers, self._hint(request, error))
         except _Gone:
             pass
         except Exception:
@@ -85,12 +90,32 @@ class ConfigApp:
 
     async def _get_config(self, request: "_Request") -> None:
         self.access.check_rate(request.client, write=False)
-        await request.answer(self.store.get_json(await self._key(request)))
+        key = await self._key(request)
+        await request.answer(self.store.get_json(key, self._may_see_secrets(request, key)))
 
     async def _heartbeat(self, request: "_Request") -> None:
         self.access.check_rate(request.client, write=False)
         key = await self._key(request)
-        await request.answer(b"true" if self.store.get(RUNNING if key is None else key) else b"false")
+        value = self.store.get(RUNNING if key is None else key, self._may_see_secrets(request, key))
+        await request.answer(b"true" if value else b"false")
+
+    def _may_see_secrets(self, request: "_Request", key: Optional[str]) -> bool:
+        """Whether the answer may hold what is marked as secret.
+
+        Raises:
+            Denied: 401 where the key itself is secret and the token is not shown.
+        """
+        if self.access.shows_token(request.headers):
+            return True
+        if self.store.is_secret(key):
+            raise self.access.without_token("this key is secret: reading it needs")
+        return False
+
+    def _hint(self, request: "_Request", error: Denied) -> Dict[str, str]:
+        """Where programs of this machine find the token; nobody else is told."""
+        if error.status == 401 and self.access.token_file is not None and request.is_local:
+            return {"token_file": str(self.access.token_file)}
+        return {}
 
     async def _key(self, request: "_Request") -> Optional[str]:
         """The dotted key that is asked for, in the body or, of a GET, in the query."""
@@ -99,8 +124,8 @@ class ConfigApp:
             if request.scope["query_string"]:
                 try:
                     values = parse_qs(request.scope["query_string"].decode("latin-1"), max_num_fields=8).get("key")
-                except ValueError as problem:
-                    raise Denied(400, f"the query cannot be read: {problem}") from problem
+                except ValueError as error:
+                    raise Denied(400, f"the query cannot be read: {error}") from error
                 return values[0] if values else None
             return None
         asked = request.json(body)
@@ -118,6 +143,9 @@ class ConfigApp:
         if not isinstance(changes, dict):
             raise Denied(400, 'the body is an object of keys and values: {"location.elevation": "3400 m"}')
         await self._change(self.store.set, changes)
+        keys = ", ".join(_shown(key) for key in list(changes)[:_LOGGED_KEYS])
+        more = f" and {len(changes) - _LOGGED_KEYS} more" if len(changes) > _LOGGED_KEYS else ""
+        logger.info(f"{request.who} set {keys or 'nothing'}{more}")
         await request.answer(to_bytes(changes))
         if not self.store.running:
             self.stop()
@@ -129,21 +157,22 @@ class ConfigApp:
         if not isinstance(asked, dict) or asked.get("reset") is not True:
             raise Denied(400, 'the body needs {"reset": true}')
         await self._change(self.store.reload)
+        logger.info(f"{request.who} had the files read again")
         await request.answer(to_bytes({"success": True, "msg": f"read {self.store.path} again"}))
 
     async def _change(self, change: Callable[..., None], *arguments: Any) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._writer, change, *arguments)
-        except Conflict as problem:
-            raise Denied(409, str(problem)) from problem
-        except Refused as problem:
-            raise Denied(422, str(problem)) from problem
-        except InvalidConfig as problem:
-            raise Denied(409, f"{problem.msg}; the old configuration stays in use") from problem
-        except OSError as problem:
-            logger.error(f"cannot write {self.store.local}: {problem.strerror}")
-            full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise Denied(507 if full else 500, f"not saved and not changed: {problem.strerror}") from problem
+        except Conflict as error:
+            raise Denied(409, str(error)) from error
+        except Refused as error:
+            raise Denied(422, str(error)) from error
+        except InvalidConfig as error:
+            raise Denied(409, f"{error.msg}; the old configuration stays in use") from error
+        except OSError as error:
+            logger.error(f"cannot write {self.store.local}: {error.strerror}")
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise Denied(507 if full else 500, f"not saved and not changed: {error.strerror}") from error
 
     async def _status(self, request: "_Request") -> None:
         self.access.check_rate(request.client, write=False)
@@ -182,6 +211,17 @@ class _Request:
         """The address of who asks."""
         return (self.scope.get("client") or ("127.0.0.1",))[0]
 
+    @property
+    def is_local(self) -> bool:
+        """Whether who asks is a program of this machine."""
+        return is_loopback(self.client) or self.client == (self.scope.get("server") or ("",))[0]
+
+    @property
+    def who(self) -> str:
+        """Address and name of who asks, for a line of the log; the name is what the client says of itself."""
+        name = self.headers.get(b"user-agent", b"").decode("latin-1")
+        return f"{self.client} ({_shown(name) or 'no name'})"
+
     async def body(self) -> bytes:
         """The whole body, if it is not too long; the server ends a connection that is too slow."""
         length = self.headers.get(b"content-length", b"0")
@@ -207,25 +247,34 @@ class _Request:
         """The body read as JSON; numbers that JSON does not have are refused."""
         try:
             return json.loads(body.decode("utf-8"), parse_constant=_no_such_number, parse_float=_finite)
-        except UnicodeDecodeError as problem:
-            raise Denied(400, f"the body is not UTF-8 text (byte {problem.start})") from problem
-        except RecursionError as problem:
-            raise Denied(400, "the body is nested too deeply") from problem
-        except ValueError as problem:
-            raise Denied(400, f"the body is not JSON: {problem}") from problem
+        except UnicodeDecodeError as error:
+            raise Denied(400, f"the body is not UTF-8 text (byte {error.start})") from error
+        except RecursionError as error:
+            raise Denied(400, "the body is nested too deeply") from error
+        except ValueError as error:
+            raise Denied(400, f"the body is not JSON: {error}") from error
 
-    async def answer(
-        self, body: bytes, code: int = 200, headers: Optional[List[Tuple[bytes, bytes]]] = None
-    ) -> None:
+    async def answer(self, body: bytes, code: int = 200, headers: Optional[List[Tuple[bytes, bytes]]] = None) -> None:
         """Send the answer."""
         fields = [(b"content-length", b"%d" % len(body)), *(headers or (_JSON, *_GUARDS))]
         await self._send({"type": "http.response.start", "status": code, "headers": fields})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def problem(self, code: int, msg: str, headers: Tuple[Tuple[bytes, bytes], ...] = ()) -> None:
+    async def problem(
+        self,
+        code: int,
+        msg: str,
+        headers: Tuple[Tuple[bytes, bytes], ...] = (),
+        further: Optional[Dict[str, str]] = None,
+    ) -> None:
         """Send what is wrong, in the shape that clients know."""
-        body = json.dumps({"success": False, "msg": msg}).encode("ascii")
+        body = json.dumps({"success": False, "msg": msg, **(further or {})}).encode("ascii")
         await self.answer(body, code, [_JSON, *_GUARDS, *headers])
+
+
+def _shown(text: str) -> str:
+    """What a client sent, fit for a line of the log: printable ASCII, not long."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text[:80])
 
 
 def _too_long() -> Denied:

@@ -41,10 +41,10 @@ def _run(options: argparse.Namespace) -> int:
             allow_hosts=options.allow_host,
             hub_port=options.hub_port,
         )
-    except InvalidConfig as problem:
-        return _fail(str(problem.msg))
-    except CannotStart as problem:
-        return _fail(str(problem))
+    except InvalidConfig as error:
+        return _fail(str(error.msg))
+    except CannotStart as error:
+        return _fail(str(error))
     return 0
 
 
@@ -167,7 +167,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=os.environ.get("PANOPTES_HUB_PORT", "6500"),
         metavar="PORT",
-        help="first port of the hub that the page shows [$PANOPTES_HUB_PORT or 6500]",
+        help="in port of the first pair of the hub that the page shows [$PANOPTES_HUB_PORT or 6500]",
     )
     parser.add_argument("--debug", action="store_true", help="log more")
     parser.set_defaults(command=_run)

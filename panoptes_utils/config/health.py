@@ -36,8 +36,8 @@ def check(host: str, port: int, key: str = "name", timeout: float = 5.0) -> Opti
                 if not part:
                     break
                 answer += part
-    except OSError as problem:
-        return f"no answer from {host}:{port}: {problem}"
+    except OSError as error:
+        return f"no answer from {host}:{port}: {error}"
     head, _, value = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     if status != [b"200"]:

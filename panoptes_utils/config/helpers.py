@@ -1,4 +1,4 @@
-"""Reading and writing configuration files without a server."""
+"""Reading and writing configuration files without a server. Programs import the module by this name."""
 
 import os
 from copy import deepcopy
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, Optional, Union
 
 from panoptes_utils.config import files
-from panoptes_utils.config.durable import folder_lock, write_durably
 from panoptes_utils.error import InvalidConfig, NotFound
+from panoptes_utils.files import folder_lock, write_durably
 from panoptes_utils.logging import logger
 from panoptes_utils.serializers import deserialize_all_objects, serialize_all_objects
 
@@ -49,8 +49,8 @@ def load_config(
         path = config_path(name)
         try:
             config = files.merge(config, files.plain(files.read_yaml(path)))
-        except InvalidConfig as problem:
-            logger.warning(f"skipped: {problem.msg}")
+        except InvalidConfig as error:
+            logger.warning(f"skipped: {error.msg}")
             continue
         if load_local and files.local_path(path) != path:
             tree, damage = files.read_local(files.local_path(path), repair=False)
@@ -81,7 +81,7 @@ def save_config(path: PathLike, config: Dict[str, Any], overwrite: bool = True) 
     with folder_lock(target.parent):
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists and overwrite is not set")
-        write_durably(target, data)
+        write_durably(target, data, most=files.MOST_LOCAL)
     return True
 
 

@@ -6,7 +6,7 @@ and messages for 7 MB of memory instead of 19.
 
 import re
 from functools import lru_cache
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Mapping
 
 
 @lru_cache(maxsize=1)
@@ -71,13 +71,13 @@ def problems(config: Dict[str, Any]) -> List[str]:
 
     try:
         _validator().validate_python(config)
-    except ValidationError as problem:
-        return [_sentence(error) for error in problem.errors(include_url=False, include_context=False)]
+    except ValidationError as error:
+        return [_sentence(fault) for fault in error.errors(include_url=False, include_context=False)]
     return []
 
 
-def _sentence(error: Dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    shown = repr(error["input"])
-    reason = str(error["msg"]).replace("Value error, ", "")
+def _sentence(fault: Mapping[str, Any]) -> str:
+    key = ".".join(str(part) for part in fault["loc"])
+    shown = repr(fault["input"])
+    reason = str(fault["msg"]).replace("Value error, ", "")
     return f"{key}: {shown if len(shown) <= 60 else shown[:60] + '…'} is invalid: {reason}"

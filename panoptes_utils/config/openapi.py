@@ -27,7 +27,7 @@ _KEY_BODY = {
 }
 _PROBLEMS = {
     400: "malformed request",
-    401: "a change without the token",
+    401: "a change, or a question for a secret key, without the token",
     403: "a change from a page of another origin",
     405: "method not possible here",
     409: "does not fit the configuration as it is, or a file cannot be read; `msg` says which",
@@ -45,7 +45,7 @@ def description(token: bool) -> Dict[str, Any]:
     """The OpenAPI 3.1 description.
 
     Args:
-        token: changes need the token.
+        token: changes and secret keys need the token.
     """
     key_query = {
         "name": "key",
@@ -53,18 +53,18 @@ def description(token: bool) -> Dict[str, Any]:
         "schema": {"type": "string"},
         "description": "dotted key; everything without it",
     }
-    read = {"get": _operation("Value", parameters=[key_query]), "post": _operation("Value", body=_KEY_BODY)}
-    alive = {
-        "get": _operation("Alive", parameters=[key_query]),
-        "post": _operation("Alive", body=_KEY_BODY),
-    }
+    read, alive = (
+        {
+            "get": _operation(answer, parameters=[key_query], token=token),
+            "post": _operation(answer, body=_KEY_BODY, token=token),
+        }
+        for answer in ("Value", "Alive")
+    )
     reset = {"type": "object", "required": ["reset"], "properties": {"reset": {"const": True}}}
     paths: Dict[str, Any] = {
         "/get-config": _titled(read, "The value at a key, null where there is none"),
         "/set-config": _titled(
-            {
-                method: _operation("Changes", body=_CHANGES, write=True, token=token) for method in ("get", "post")
-            },
+            {method: _operation("Changes", body=_CHANGES, write=True, token=token) for method in ("get", "post")},
             "Change values; the answer is sent when they are on the disk",
         ),
         "/reset-config": _titled(
@@ -76,7 +76,14 @@ def description(token: bool) -> Dict[str, Any]:
     outcome = {
         "type": "object",
         "required": ["success", "msg"],
-        "properties": {"success": {"type": "boolean"}, "msg": {"type": "string"}},
+        "properties": {
+            "success": {"type": "boolean"},
+            "msg": {"type": "string"},
+            "token_file": {
+                "type": "string",
+                "description": "where the token is; only beside 401, and for programs of the same machine",
+            },
+        },
     }
     status = {
         "type": "object",
@@ -121,7 +128,9 @@ def _operation(
     if body:
         statuses.append(413)
     if write:
-        statuses += [403, 409, 415, 422, 507] + ([401] if token else [])
+        statuses += [403, 409, 415, 422, 507]
+    if token:
+        statuses.append(401)
     operation: Dict[str, Any] = {
         "responses": {
             "200": {"description": "done", "content": _json({"$ref": f"#/components/schemas/{answer}"})},
@@ -139,7 +148,8 @@ def _operation(
     if parameters:
         operation["parameters"] = parameters
     if token:
-        operation["security"] = [{"token": []}]
+        # Reading goes without it, but for what is secret.
+        operation["security"] = [{"token": []}] if write else [{}, {"token": []}]
     return operation
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import ipaddress
 import os
 import signal
 import socket
@@ -16,13 +15,12 @@ from panoptes_utils.config.access import TOKEN_FILE, Access, read_token
 from panoptes_utils.config.helpers import config_path
 from panoptes_utils.config.store import ConfigStore
 from panoptes_utils.logging import log_to_stderr, logger
-from panoptes_utils.ports import holder_of
+from panoptes_utils.ports import holder_of, is_loopback
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 6563
 # A client that has not sent a whole request after this many seconds is cut off.
 REQUEST_SECONDS = 10
-MAX_CONNECTIONS = 256
 
 
 class CannotStart(Exception):
@@ -108,14 +106,14 @@ def run(
         save_local: write what is set into `NAME_local.yaml`.
         token_file: the token; default `.config-server.token` beside the file, made where it is missing.
         allow_hosts: further names by which the server may be addressed.
-        hub_port: the subscriber port of the messaging hub whose state the page shows.
+        hub_port: the in port of the first pair of the messaging hub whose state the page shows.
 
     Raises:
         InvalidConfig: the file or the token file is missing or bad.
         CannotStart: the port is taken, or the address is not this machine's.
     """
     # The YAML reader in C, which ruamel loads for modes that keep no comments: 2 MB.
-    sys.modules.setdefault("_ruamel_yaml", None)
+    sys.modules.setdefault("_ruamel_yaml", None)  # type: ignore[arg-type]
     from panoptes_utils.config.model import problems
 
     # Until the event loop listens for them. As process 1 of a container there is no default action to rely on, and
@@ -124,7 +122,7 @@ def run(
         signal.signal(number, lambda *_: os._exit(0))
     path = config_path(config_file)
     store = ConfigStore(path, load_local=load_local, save_local=save_local, check=problems)
-    token = None
+    token = token_path = None
     if not is_loopback(host):
         token_path = token_file or path.with_name(TOKEN_FILE)
         token = read_token(token_path, make=token_file is None)
@@ -132,7 +130,7 @@ def run(
     listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     logger.info(f"serving {path} on http://{shown}:{listener.getsockname()[1]}")
-    serve(store, Access(token, allow_hosts), listener, lambda: None, hub_port)
+    serve(store, Access(token, allow_hosts, token_file=token_path), listener, lambda: None, hub_port)
     logger.info("stopped")
 
 
@@ -154,7 +152,7 @@ async def _serve(
     import uvicorn
 
     from panoptes_utils.config.app import ConfigApp
-    from panoptes_utils.config.protocol import BoundedProtocol
+    from panoptes_utils.config.protocol import MAX_CONNECTIONS, BoundedProtocol
 
     class Server(uvicorn.Server):
         """Ends with exit code 0 at a signal: uvicorn's own way is to send it to itself again."""
@@ -185,7 +183,8 @@ async def _serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            # Never reached: the protocol drops a quiet connection for each new one beyond its own limit.
+            limit_concurrency=2 * MAX_CONNECTIONS,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=1,
         )
@@ -218,28 +217,20 @@ def listen(host: str, port: int) -> socket.socket:
         # As bytes where it can be: text makes Python load its tables of international names.
         name = host.encode() if host.isascii() else host
         family, _, _, _, address = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, OverflowError) as problem:
-        raise CannotStart(f"{host!r} port {port} is no address of this machine: {problem}") from problem
+    except (OSError, OverflowError) as error:
+        raise CannotStart(f"{host!r} port {port} is no address of this machine: {error}") from error
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
-    except OSError as problem:
+    except OSError as error:
         listener.close()
-        if problem.errno == errno.EADDRINUSE:
+        if error.errno == errno.EADDRINUSE:
             holder = holder_of(port)
-            raise CannotStart(f"port {port} is taken by {holder}; stop that or choose another port") from problem
-        raise CannotStart(f"cannot listen on {host} port {port}: {problem.strerror}") from problem
+            raise CannotStart(f"port {port} is taken by {holder}; stop that or choose another port") from error
+        raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _fastest_loop() -> asyncio.AbstractEventLoopPolicy:
@@ -248,5 +239,3 @@ def _fastest_loop() -> asyncio.AbstractEventLoopPolicy:
     except ImportError:
         return asyncio.DefaultEventLoopPolicy()
     return uvloop.EventLoopPolicy()
-
-

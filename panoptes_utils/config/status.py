@@ -1,7 +1,6 @@
 """What the page shows besides the configuration: which unit, which release, whether the hub lives."""
 
 import asyncio
-import json
 import os
 import socket
 from functools import lru_cache
@@ -9,13 +8,15 @@ from pathlib import Path
 from typing import Any, Dict
 
 from panoptes_utils.config.store import ConfigStore
+from panoptes_utils.messaging import stats_address
+from panoptes_utils.messaging.told import LONGEST, understood
 
 
 async def report(store: ConfigStore, hub_port: int, token: bool) -> Dict[str, Any]:
     """The state of this unit's services as plain data."""
     return {
-        "name": store.get("name"),
-        "pan_id": store.get("pan_id"),
+        "name": store.get("name", secret=False),
+        "pan_id": store.get("pan_id", secret=False),
         "release": os.environ.get("PANOPTES_RELEASE_TAG"),
         "image": os.environ.get("PANOPTES_UTILS_IMAGE"),
         "version": version(),
@@ -32,15 +33,17 @@ async def hub_state(hub_port: int) -> Dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
         try:
-            await loop.sock_connect(connection, f"\0panoptes-messaging-hub-{hub_port}")
-            while True:
-                part = await asyncio.wait_for(loop.sock_recv(connection, 65536), timeout=1)
+            await loop.sock_connect(connection, stats_address(hub_port))
+            deadline = loop.time() + 1
+            while len(text) <= LONGEST:
+                part = await asyncio.wait_for(loop.sock_recv(connection, 65536), deadline - loop.time())
                 if not part:
-                    return {"state": "up", **json.loads(text)}
+                    break
                 text += part
+            return {"state": "up", **understood(text, connection, hub_port)}
         except asyncio.TimeoutError:
             return {"state": "down", "reason": "no answer within 1 s"}
-        except (OSError, ValueError):
+        except OSError:
             return {"state": "down", "reason": f"no hub with port {hub_port} is running"}
 
 

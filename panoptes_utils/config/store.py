@@ -6,15 +6,18 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from panoptes_utils.config import files
-from panoptes_utils.config.durable import folder_lock
+from panoptes_utils.config import files, secrets
 from panoptes_utils.config.helpers import parse_config_directories
 from panoptes_utils.config.keys import MAX_DEPTH, KeyConflict, KeyProblem, Part, get_part, parse_key, set_part
 from panoptes_utils.error import InvalidConfig
+from panoptes_utils.files import folder_lock
 from panoptes_utils.logging import logger
 
 RUNNING = "config_server.running"
 _CACHED_KEYS = 1024
+# Writing takes its time for every value that was ever set: with these a change stays well under 0.2 s.
+MAX_SET_VALUES = 500
+MAX_SET_BYTES = 32 * 1024
 # The server's own section: `running` lives in memory, `replaced` (which mappings hide the file's) in the local file.
 _OWN = "config_server"
 _REPLACED = "replaced"
@@ -43,7 +46,7 @@ class ConfigStore:
         check: lists what is wrong with a configuration; a change that adds to the list is refused.
 
     Raises:
-        InvalidConfig: the configuration file is missing or not a YAML mapping.
+        InvalidConfig: the configuration file is missing, or it is bad and there is no good copy of it.
     """
 
     def __init__(self, path: Path, load_local: bool = True, save_local: bool = True, check: Optional[Check] = None):
@@ -55,35 +58,52 @@ class ConfigStore:
         self.running = True
         self._changing = threading.Lock()
         self._cache: Dict[Optional[str], bytes] = {}
+        self._open_cache: Dict[Optional[str], bytes] = {}
         self._base: Dict[str, Any] = {}
         self._config: Dict[str, Any] = {}
+        self._secrets: List[List[Part]] = []
+        self._open: Dict[str, Any] = {}
         self._local_tree: Dict[str, Any] = {}
         self._local_stamp: Tuple[int, ...] = ()
-        self.reload()
+        self._load(use_good_copy=True)
 
     @property
     def config(self) -> Dict[str, Any]:
         """The whole configuration. It is shared: never change it."""
         return self._config
 
-    def get(self, key: Optional[str] = None) -> Any:
+    def get(self, key: Optional[str] = None, secret: bool = True) -> Any:
         """The value at a dotted key, None where there is none; the whole configuration without a key.
 
         The value is shared: never change it.
+
+        Args:
+            key: the dotted key.
+            secret: False leaves out what is marked as secret.
         """
+        config = self._config if secret else self._open
         if key is None:
-            return self._config
+            return config
         try:
-            return get_part(self._config, parse_key(key))
+            return get_part(config, parse_key(key))
         except KeyProblem:
             return None
 
-    def get_json(self, key: Optional[str] = None) -> bytes:
-        """The value at a dotted key as JSON text."""
-        cache = self._cache
+    def is_secret(self, key: Optional[str]) -> bool:
+        """Whether the key has a value that is marked as secret."""
+        if key is None or not self._secrets:
+            return False
+        try:
+            return secrets.is_below(parse_key(key), self._secrets) and self.get(key) is not None
+        except KeyProblem:
+            return False
+
+    def get_json(self, key: Optional[str] = None, secret: bool = True) -> bytes:
+        """The value at a dotted key as JSON text; the arguments are those of `get`."""
+        cache = self._cache if secret else self._open_cache
         answer = cache.get(key)
         if answer is None:
-            answer = to_bytes(self.get(key))
+            answer = to_bytes(self.get(key, secret))
             # A key that nobody set answers `null`: caching it would let a scan of keys fill the memory.
             if answer != b"null" and len(cache) < _CACHED_KEYS:
                 cache[key] = answer
@@ -106,10 +126,10 @@ class ConfigStore:
                 if _deeper_than(value, MAX_DEPTH):
                     raise Refused(f"{key}: the value has more than {MAX_DEPTH} levels")
             to_bytes(changes)
-        except KeyProblem as problem:
-            raise Refused(str(problem)) from problem
-        except UnicodeEncodeError as problem:
-            raise Refused("the text has half a surrogate pair, which is no character") from problem
+        except KeyProblem as error:
+            raise Refused(str(error)) from error
+        except UnicodeEncodeError as error:
+            raise Refused("the text has half a surrogate pair, which is no character") from error
         for key, parts, value in parsed:
             if parts[0] == _OWN and (parts != [_OWN, "running"] or not isinstance(value, bool)):
                 raise Refused(f"{key}: of the server's own section only {RUNNING} can be set, to true or false")
@@ -133,8 +153,11 @@ class ConfigStore:
         Raises:
             InvalidConfig: the configuration file is missing or not a YAML mapping; the old one stays in use.
         """
+        self._load(use_good_copy=False)
+
+    def _load(self, use_good_copy: bool) -> None:
         with self._changing:
-            base = files.plain(files.read_yaml(self.path))
+            base = files.plain(self._read_base(use_good_copy))
             if isinstance(base.get("directories"), dict):
                 base["directories"] = parse_config_directories(base["directories"])
             tree: Dict[str, Any] = {}
@@ -148,6 +171,20 @@ class ConfigStore:
             self._swap(config)
             for problem in self.check(config):
                 logger.warning(f"{self.path.name}: {problem}")
+
+    def _read_base(self, use_good_copy: bool) -> Dict[str, Any]:
+        """The configuration file; where it is there but bad, and that is wished, the copy of its last good content."""
+        try:
+            base = files.read_yaml(self.path)
+        except InvalidConfig as error:
+            kept = files.read_good(self.path) if use_good_copy and self.path.exists() else None
+            if kept is None:
+                raise
+            logger.error(f"{error.msg}; its last good copy is served until that is mended")
+            return kept
+        if self.save_local and self.local != self.path:
+            files.keep_good(self.path)
+        return base
 
     def _read_local(self) -> Dict[str, Any]:
         tree, damage = files.read_local(self.local)
@@ -167,18 +204,29 @@ class ConfigStore:
         self, changes: List[Tuple[str, List[Part], Any]], lasting: List[Tuple[str, List[Part], Any]]
     ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
         """The configuration and the local tree with the changes made."""
-        config, tree = deepcopy(self._config), deepcopy(self._local_tree)
+        config, tree = dict(self._config), deepcopy(self._local_tree)
+        had = _extent(tree)
         try:
+            # Only the branches that change are copied: the configuration may be long.
+            for name in config.keys() & {parts[0] for _, parts, _ in changes}:
+                config[name] = deepcopy(config[name])
             for key, parts, value in changes:
                 set_part(config, key, parts, deepcopy(value))
             for key, parts, _ in lasting:
                 _set_local(tree, self._base, config, key, parts)
-        except KeyConflict as problem:
-            raise Conflict(str(problem)) from problem
+        except KeyConflict as error:
+            raise Conflict(str(error)) from error
         before = set(self.check(self._config))
         wrong = [problem for problem in self.check(config) if problem not in before]
         if wrong:
             raise Refused("; ".join(wrong))
+        # A file that was longer before there were limits can still be changed.
+        for what, most, before_it, now in zip(("values", "bytes"), (MAX_SET_VALUES, MAX_SET_BYTES), had, _extent(tree)):
+            if now > max(most, before_it):
+                raise Refused(
+                    f"what was set would be {now:,} {what}, more than {most:,}; put long lists and texts into files of "
+                    f"their own, or into {self.path.name}"
+                )
         return config, tree
 
     def _checked_dump(self, tree: Dict[str, Any]) -> bytes:
@@ -187,14 +235,21 @@ class ConfigStore:
             data = files.dump_yaml(tree)
             if _same(files.plain(files.parse_yaml(data, self.local)), files.plain(tree)):
                 return data
-        except (ValueError, InvalidConfig) as problem:
-            raise Refused(f"the value cannot be kept in a YAML file: {problem}") from problem
+        except (ValueError, InvalidConfig) as error:
+            raise Refused(f"the value cannot be kept in a YAML file: {error}") from error
         raise Refused("the value cannot be kept in a YAML file: it reads back differently")
 
     def _swap(self, config: Dict[str, Any]) -> None:
+        self._secrets = secrets.secret_parts(config)
+        self._open = secrets.without(config, self._secrets)
         self._config = config
         # A new dict instead of clear(): a reader that is just filling the old one cannot leave a stale entry.
-        self._cache = {}
+        self._cache, self._open_cache = {}, {}
+
+
+def _extent(tree: Dict[str, Any]) -> Tuple[int, int]:
+    """How many values a tree holds, and how many bytes they are."""
+    return files.count_values(tree), len(to_bytes(files.plain(tree)))
 
 
 def to_bytes(value: Any) -> bytes:
@@ -234,9 +289,7 @@ def _combined(base: Dict[str, Any], tree: Dict[str, Any]) -> Dict[str, Any]:
     return config
 
 
-def _set_local(
-    tree: Dict[str, Any], base: Dict[str, Any], config: Dict[str, Any], key: str, parts: List[Part]
-) -> None:
+def _set_local(tree: Dict[str, Any], base: Dict[str, Any], config: Dict[str, Any], key: str, parts: List[Part]) -> None:
     """Bring the local tree (in place) to where it gives what `config` has at the key.
 
     A list that only the configuration file has is taken over whole. A mapping that was replaced by one with fewer

@@ -1,8 +1,12 @@
 """Records of a unit (weather, states, images), in memory or in files of JSON lines."""
 
-from importlib import import_module
+from __future__ import annotations
 
-from panoptes_utils import error
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from panoptes_utils.error import IllegalValue
 
 _KINDS = {"file": "PanFileDB", "memory": "PanMemoryDB"}
 
@@ -21,7 +25,7 @@ class PanDB:
         panoptes_utils.database.memory.PanMemoryDB or panoptes_utils.database.file.PanFileDB
 
     Raises:
-        error.IllegalValue: another kind.
+        IllegalValue: another kind.
 
     Example:
         >>> db = PanDB("memory", "testing")
@@ -30,12 +34,20 @@ class PanDB:
         {'safe': True}
     """
 
-    def __new__(cls, db_type="memory", db_name=None, **kwargs):
+    def __new__(cls, db_type: str = "memory", db_name: Optional[str] = None, **kwargs: Any) -> Any:
         """Make the database."""
         return _class(db_type)(db_name=db_name or "panoptes", **kwargs)
 
     @classmethod
-    def permanently_erase_database(cls, db_type, db_name, storage_dir=None, really=False, dangerous=False, **kwargs):
+    def permanently_erase_database(
+        cls,
+        db_type: str,
+        db_name: str,
+        storage_dir: Optional[Union[str, Path]] = None,
+        really: Union[str, bool] = False,
+        dangerous: Union[str, bool] = False,
+        **kwargs: Any,
+    ) -> None:
         """Erase all records of a database whose name contains "test".
 
         Args:
@@ -53,7 +65,7 @@ class PanDB:
         _class(db_type).permanently_erase_database(db_name, storage_dir=storage_dir)
 
 
-def _class(db_type):
+def _class(db_type: str) -> Any:
     if db_type not in _KINDS:
-        raise error.IllegalValue(f"db_type={db_type!r} is not one of {', '.join(_KINDS)}")
+        raise IllegalValue(f"db_type={db_type!r} is not one of {', '.join(_KINDS)}")
     return getattr(import_module(f"{__name__}.{db_type}"), _KINDS[db_type])

@@ -1,7 +1,9 @@
 """Records in memory, gone with the process."""
 
+from __future__ import annotations
+
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar, Dict, Optional
 from weakref import WeakValueDictionary
 
 from panoptes_utils.database.base import AbstractPanDB, checked_name
@@ -12,8 +14,11 @@ class PanMemoryDB(AbstractPanDB):
 
     active_dbs: ClassVar[WeakValueDictionary] = WeakValueDictionary()
     _all = Lock()
+    _lock: Lock
+    _currents: Dict[str, str]
+    _records: Dict[str, Dict[str, str]]
 
-    def __new__(cls, db_name="panoptes", **kwargs):
+    def __new__(cls, db_name: str = "panoptes", **kwargs: Any) -> PanMemoryDB:
         """Return the database of that name."""
         with cls._all:
             database = cls.active_dbs.get(db_name)
@@ -23,28 +28,28 @@ class PanMemoryDB(AbstractPanDB):
                 cls.active_dbs[db_name] = database
             return database
 
-    def _store(self, collection, identifier, line, current, permanent):
+    def _store(self, collection: str, identifier: str, line: str, current: bool, permanent: bool) -> None:
         with self._lock:
             if current:
                 self._currents[collection] = line
             if permanent:
                 self._records.setdefault(collection, {})[identifier] = line
 
-    def _current(self, collection):
+    def _current(self, collection: str) -> Optional[str]:
         with self._lock:
             return self._currents.get(collection)
 
-    def _find(self, collection, identifier):
+    def _find(self, collection: str, identifier: str) -> Optional[str]:
         with self._lock:
             return self._records.get(collection, {}).get(identifier)
 
-    def clear_current(self, collection):
+    def clear_current(self, collection: str) -> None:
         """Remove the current record of a collection."""
         with self._lock:
             self._currents.pop(checked_name(collection), None)
 
     @classmethod
-    def permanently_erase_database(cls, db_name, **kwargs):
+    def permanently_erase_database(cls, db_name: str, **kwargs: Any) -> None:
         """Erase all records."""
         database = cls.active_dbs.get(db_name)
         if database is not None:

@@ -1,6 +1,6 @@
 """Images of a unit: previews, crops, and (in its modules) FITS, raw files, Bayer colours, focus, alignment."""
 
-from panoptes_utils.lazy import hand_on
+from panoptes_utils.lazy import load_when_used
 
 _HOMES = {
     "crop_data": "pixels",
@@ -10,4 +10,4 @@ _HOMES = {
     "make_timelapse": "preview",
 }
 
-__getattr__, __dir__, __all__ = hand_on(__name__, _HOMES)
+__getattr__, __dir__, __all__ = load_when_used(__name__, _HOMES)

@@ -7,13 +7,17 @@ Pixels are numbered from 0; x is the column, y the row. Seen as `numpy` shows an
     y odd   R       G1
 """
 
+from __future__ import annotations
+
 from enum import IntEnum
+from pathlib import Path
+from typing import Any, Optional, Tuple, Union
 
 import numpy as np
 from astropy.io import fits
 from astropy.stats import SigmaClip
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue
 from panoptes_utils.files import replacing
 from panoptes_utils.logging import logger
 
@@ -36,7 +40,7 @@ class RGB(IntEnum):
 _PARITY = {"R": (1, 0), "G1": (1, 1), "G2": (0, 0), "B": (0, 1)}
 
 
-def get_rgb_masks(data, separate_green=False):
+def get_rgb_masks(data: np.ndarray, separate_green: bool = False) -> np.ndarray:
     """Return a mask for each colour that hides all other pixels.
 
     Args:
@@ -66,7 +70,7 @@ def get_rgb_masks(data, separate_green=False):
     return masks
 
 
-def get_rgb_data(data, separate_green=False):
+def get_rgb_data(data: np.ndarray, separate_green: bool = False) -> np.ma.MaskedArray:
     """Return the image once for each colour, with the pixels of the others masked.
 
     Args:
@@ -89,7 +93,7 @@ def get_rgb_data(data, separate_green=False):
     return np.ma.array(data, mask=masks)
 
 
-def get_pixel_color(x, y):
+def get_pixel_color(x: float, y: float) -> str:
     """Return the colour of a pixel.
 
     Args:
@@ -106,11 +110,13 @@ def get_pixel_color(x, y):
     return next(name for name, where in _PARITY.items() if where == parity)
 
 
-def _nearest(value):
+def _nearest(value: float) -> int:
     return int(np.floor(float(value) + 0.5))
 
 
-def get_stamp_slice(x, y, stamp_size=(14, 14), ignore_superpixel=False, as_slices=True):
+def get_stamp_slice(
+    x: float, y: float, stamp_size: Tuple[int, int] = (14, 14), ignore_superpixel: bool = False, as_slices: bool = True
+) -> Tuple[Any, ...]:
     """Return the part of an image around a star, its colours always in the same places.
 
     The superpixel (2 × 2 pixels) that holds the star is in the middle, whole superpixels around it.
@@ -148,17 +154,17 @@ def get_stamp_slice(x, y, stamp_size=(14, 14), ignore_superpixel=False, as_slice
 
 
 def get_rgb_background(
-    data,
-    box_size=(79, 84),
-    filter_size=(11, 11),
-    estimator="mmm",
-    interpolator="zoom",
-    sigma=5,
-    iters=10,
-    exclude_percentile=100,
-    return_separate=False,
-    **kwargs,
-):
+    data: np.ndarray,
+    box_size: Tuple[int, int] = (79, 84),
+    filter_size: Tuple[int, int] = (11, 11),
+    estimator: str = "mmm",
+    interpolator: str = "zoom",
+    sigma: float = 5,
+    iters: int = 10,
+    exclude_percentile: float = 100,
+    return_separate: bool = False,
+    **kwargs: Any,
+) -> Any:
     """Return the sky background of a raw image, each colour for itself.
 
     Args:
@@ -176,7 +182,7 @@ def get_rgb_background(
         Background2D, for R, G and B.
 
     Raises:
-        error.IllegalValue: no such estimator or interpolator, or an image without usable pixels.
+        IllegalValue: no such estimator or interpolator, or an image without usable pixels.
 
     Source: photutils; the default estimator is DAOPHOT's (Stetson 1987, PASP 99, 191).
     """
@@ -193,7 +199,7 @@ def get_rgb_background(
     interpolators = {"zoom": bkg.BkgZoomInterpolator, "idw": bkg.BkgIDWInterpolator}
     for name, chosen, known in (("estimator", estimator, estimators), ("interpolator", interpolator, interpolators)):
         if chosen not in known:
-            raise error.IllegalValue(f"{name}={chosen!r} is not one of {', '.join(known)}")
+            raise IllegalValue(f"{name}={chosen!r} is not one of {', '.join(known)}")
     data = np.ma.masked_invalid(np.asarray(data, dtype=float))
     box_size = tuple(min(size, length) for size, length in zip(box_size, data.shape))
     found, combined = [], np.zeros(data.shape)
@@ -210,8 +216,8 @@ def get_rgb_background(
                 interpolator=interpolators[interpolator](),
                 **kwargs,
             )
-        except ValueError as why:
-            raise error.IllegalValue(f"background of {colour}: {why}") from why
+        except ValueError as error:
+            raise IllegalValue(f"background of {colour}: {error}") from error
         median, rms = background.background_median, background.background_rms_median
         logger.debug("Background of {}: {:.2f}, rms {:.2f}", colour, median, rms)
         found.append(background)
@@ -219,7 +225,13 @@ def get_rgb_background(
     return found if return_separate else combined
 
 
-def save_rgb_bg_fits(rgb_bg_data, output_filename, header=None, fpack=True, overwrite=True):
+def save_rgb_bg_fits(
+    rgb_bg_data: Any,
+    output_filename: Union[str, Path],
+    header: Optional[fits.Header] = None,
+    fpack: bool = True,
+    overwrite: bool = True,
+) -> str:
     """Write the backgrounds of the three colours to a FITS file.
 
     Seven units: the background of the raw image, then background and its rms for R, G and B.

@@ -1,18 +1,24 @@
 """Raw files of cameras (Canon CR2, and DNG as of a Raspberry Pi camera) through dcraw and exiftool."""
 
+from __future__ import annotations
+
 import json
 from contextlib import suppress
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
 import numpy as np
 
-from panoptes_utils import error
+from panoptes_utils.error import AlreadyExists, IllegalValue, InvalidCommand, InvalidSystemCommand
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits import update_observation_headers, write_fits
 from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Seconds; dcraw unpacks a frame of 18 megapixels in five on a Raspberry Pi.
 TIME_LIMIT = 60
@@ -38,14 +44,14 @@ _KEYS = {
 }
 
 
-def _program(*names):
+def _program(*names: Any) -> str:
     try:
         return find_program(*names)
-    except error.InvalidSystemCommand as why:
-        raise error.InvalidCommand(why.msg) from why
+    except InvalidSystemCommand as error:
+        raise InvalidCommand(error.msg) from error
 
 
-def _existing(fname):
+def _existing(fname: Union[str, Path]) -> Path:
     path = Path(fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -53,8 +59,14 @@ def _existing(fname):
 
 
 def cr2_to_fits(
-    cr2_fname, fits_fname=None, overwrite=False, headers=None, fits_headers=None, remove_cr2=False, **kwargs
-):
+    cr2_fname: Union[str, Path],
+    fits_fname: Optional[Union[str, Path]] = None,
+    overwrite: bool = False,
+    headers: Optional[Dict[str, Any]] = None,
+    fits_headers: Optional[Dict[str, Any]] = None,
+    remove_cr2: bool = False,
+    **kwargs: Any,
+) -> str:
     """Convert a raw file to FITS, with what the camera noted.
 
     Args:
@@ -70,8 +82,8 @@ def cr2_to_fits(
 
     Raises:
         FileNotFoundError: no such file.
-        error.InvalidCommand: dcraw or exiftool is not on PATH.
-        error.InvalidSystemCommand: the file is not a raw file, or damaged.
+        InvalidCommand: dcraw or exiftool is not on PATH.
+        InvalidSystemCommand: the file is not a raw file, or damaged.
     """
     path = _existing(cr2_fname)
     target = Path(fits_fname) if fits_fname else path.with_suffix(".fits")
@@ -80,13 +92,13 @@ def cr2_to_fits(
         return str(target)
     data = _pixels(path)
     exif = read_exif(path)
-    header = {"FILTER": "RGGB"}
+    header: Dict[str, Any] = {"FILTER": "RGGB"}
     for key, (name, _) in _KEYS.items():
         header[key] = _plain(exif.get(name, ""))
     header["EXPTIME"] = _seconds(exif.get("ExposureTime"))
     taken = exif.get("DateTimeOriginal") or exif.get("CreateDate")
     with suppress(TypeError, ValueError):
-        header["DATE-OBS"] = datetime.strptime(taken[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+        header["DATE-OBS"] = datetime.strptime(str(taken)[:19], "%Y:%m:%d %H:%M:%S").isoformat()
     header.update(headers or {})
     write_fits(data, header, target, overwrite=True)
     if fits_headers:
@@ -96,12 +108,12 @@ def cr2_to_fits(
     return str(target)
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A value that a FITS card can hold."""
     return value if isinstance(value, (int, float, bool)) else str(value).encode("ascii", "replace").decode()
 
 
-def _seconds(value):
+def _seconds(value: Any) -> float:
     """Exposure time from exiftool: a number, or a fraction such as "1/60"."""
     try:
         above, _, below = str(value).partition("/")
@@ -110,25 +122,27 @@ def _seconds(value):
         return 0.0
 
 
-def _pixels(path):
+def _pixels(path: Path) -> np.ndarray:
     """Raw pixels as dcraw unpacks them, flipped so that the first row is the lowest."""
     return _parse_pgm(_unpack(path), path)
 
 
-def _unpack(path):
+def _unpack(path: Path) -> bytes:
     """The PGM that dcraw makes of a raw file: no rotation (-t 0), no scaling (-D), 16 bits (-4)."""
-    process = run(
+    process: Any = run(
         [_program("dcraw"), "-t", "0", "-D", "-4", "-c", path], TIME_LIMIT, text=False, errors=None, encoding=None
     )
     if process.returncode or not process.stdout.startswith(b"P5"):
         complaint = process.stderr.decode(errors="replace").strip().splitlines() or ["not a raw file that dcraw knows"]
-        raise error.InvalidSystemCommand(f"{path}: {complaint[-1]}")
+        raise InvalidSystemCommand(f"{path}: {complaint[-1]}")
     if process.stderr:  # dcraw goes on after the end of the data and only says so
-        raise error.InvalidSystemCommand(f"{path}: damaged: {process.stderr.decode(errors='replace').strip()}")
+        raise InvalidSystemCommand(f"{path}: damaged: {process.stderr.decode(errors='replace').strip()}")
     return process.stdout
 
 
-def cr2_to_pgm(cr2_fname, pgm_fname=None, overwrite=True, **kwargs):
+def cr2_to_pgm(
+    cr2_fname: Union[str, Path], pgm_fname: Optional[Union[str, Path]] = None, overwrite: bool = True, **kwargs: Any
+) -> str:
     """Convert a raw file to a PGM of its raw values.
 
     Args:
@@ -141,8 +155,8 @@ def cr2_to_pgm(cr2_fname, pgm_fname=None, overwrite=True, **kwargs):
 
     Raises:
         FileNotFoundError: no such file.
-        error.InvalidCommand: dcraw is not on PATH.
-        error.InvalidSystemCommand: the file is not a raw file, or damaged.
+        InvalidCommand: dcraw is not on PATH.
+        InvalidSystemCommand: the file is not a raw file, or damaged.
     """
     path = _existing(cr2_fname)
     target = Path(pgm_fname) if pgm_fname else path.with_suffix(".pgm")
@@ -155,7 +169,7 @@ def cr2_to_pgm(cr2_fname, pgm_fname=None, overwrite=True, **kwargs):
     return str(target)
 
 
-def read_exif(fname, exiftool="exiftool"):
+def read_exif(fname: Union[str, Path], exiftool: str = "exiftool") -> Dict[str, Any]:
     """Return what the camera noted in a file.
 
     Args:
@@ -167,18 +181,18 @@ def read_exif(fname, exiftool="exiftool"):
 
     Raises:
         FileNotFoundError: no such file.
-        error.InvalidCommand: exiftool is not on PATH.
-        error.InvalidSystemCommand: it cannot read the file.
+        InvalidCommand: exiftool is not on PATH.
+        InvalidSystemCommand: it cannot read the file.
     """
     path = _existing(fname)
     result = run([_program(exiftool), "-j", path], TIME_LIMIT)
     try:
         return json.loads(result.stdout)[0]
     except (ValueError, IndexError):
-        raise error.InvalidSystemCommand(f"{path}: exiftool cannot read it: {result.stderr.strip()}") from None
+        raise InvalidSystemCommand(f"{path}: exiftool cannot read it: {result.stderr.strip()}") from None
 
 
-def read_pgm(fname, byteorder=">", remove_after=False):
+def read_pgm(fname: Union[str, Path], byteorder: str = ">", remove_after: bool = False) -> np.ndarray:
     """Return the pixels of a 16-bit PGM, flipped so that the first row is the lowest.
 
     Args:
@@ -191,7 +205,7 @@ def read_pgm(fname, byteorder=">", remove_after=False):
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: not a 16-bit PGM, or truncated.
+        IllegalValue: not a 16-bit PGM, or truncated.
     """
     path = _existing(fname)
     data = _parse_pgm(path.read_bytes(), path, byteorder)
@@ -200,9 +214,9 @@ def read_pgm(fname, byteorder=">", remove_after=False):
     return data
 
 
-def _parse_pgm(content, path, byteorder=">"):
+def _parse_pgm(content: bytes, path: Union[str, Path], byteorder: str = ">") -> np.ndarray:
     stream = BytesIO(content)
-    words = []
+    words: List[bytes] = []
     while len(words) < 4:
         line = stream.readline()
         if not line:
@@ -211,17 +225,24 @@ def _parse_pgm(content, path, byteorder=">"):
     try:
         kind, (width, height, largest) = words[0], (int(word) for word in words[1:4])
     except (ValueError, IndexError):
-        kind = width = height = largest = None
+        kind, width, height, largest = b"", 0, 0, 0
     if kind != b"P5" or largest < 256:
-        raise error.IllegalValue(f"{path}: not a 16-bit binary PGM")
+        raise IllegalValue(f"{path}: not a 16-bit binary PGM")
     pixels = content[stream.tell() :]
     if len(pixels) < width * height * 2:
-        raise error.IllegalValue(f"{path}: truncated: {len(pixels)} of {width * height * 2} bytes of pixels")
+        raise IllegalValue(f"{path}: truncated: {len(pixels)} of {width * height * 2} bytes of pixels")
     values = np.frombuffer(pixels, dtype=f"{byteorder}u2", count=width * height)
     return np.flipud(values.reshape(height, width)).astype(np.uint16)
 
 
-def cr2_to_jpg(cr2_fname, jpg_fname=None, title="", overwrite=False, remove_cr2=False, **kwargs):
+def cr2_to_jpg(
+    cr2_fname: Union[str, Path],
+    jpg_fname: Optional[Union[str, Path]] = None,
+    title: str = "",
+    overwrite: bool = False,
+    remove_cr2: bool = False,
+    **kwargs: Any,
+) -> Path:
     """Make a JPEG of a raw file: the preview that the camera put into it, else one developed by dcraw.
 
     Args:
@@ -236,23 +257,23 @@ def cr2_to_jpg(cr2_fname, jpg_fname=None, title="", overwrite=False, remove_cr2=
 
     Raises:
         FileNotFoundError: no such file.
-        error.AlreadyExists: the JPEG exists and `overwrite` is off.
-        error.InvalidCommand: exiftool, or dcraw where it is needed, is not on PATH.
-        error.InvalidSystemCommand: the file is not a raw file, or damaged.
+        AlreadyExists: the JPEG exists and `overwrite` is off.
+        InvalidCommand: exiftool, or dcraw where it is needed, is not on PATH.
+        InvalidSystemCommand: the file is not a raw file, or damaged.
     """
     from PIL import Image
 
     path = _existing(cr2_fname)
     target = Path(jpg_fname) if jpg_fname else path.with_suffix(".jpg")
     if target.exists() and not overwrite:
-        raise error.AlreadyExists(f"{target}: exists already; pass overwrite=True to replace it")
-    image = _preview(path)
+        raise AlreadyExists(f"{target}: exists already; pass overwrite=True to replace it")
+    image: Optional[Image.Image] = _preview(path)
     if image is None:
         command = [_program("dcraw"), "-c", "-q", "3", "-a", "-w", "-H", "5", "-b", "5", path]
-        developed = run(command, TIME_LIMIT, text=False, errors=None, encoding=None)
+        developed: Any = run(command, TIME_LIMIT, text=False, errors=None, encoding=None)
         if developed.returncode or not developed.stdout.startswith(b"P6"):
             complaint = developed.stderr.decode(errors="replace").strip() or "not a raw file that dcraw knows"
-            raise error.InvalidSystemCommand(f"{path}: {complaint}")
+            raise InvalidSystemCommand(f"{path}: {complaint}")
         image = Image.open(BytesIO(developed.stdout))
     if title:
         _write_title(image, title)
@@ -263,13 +284,13 @@ def cr2_to_jpg(cr2_fname, jpg_fname=None, title="", overwrite=False, remove_cr2=
     return target
 
 
-def _preview(path):
+def _preview(path: Path) -> Optional[Image.Image]:
     """The JPEG inside a raw file, or None."""
     from PIL import Image
 
     program = _program("exiftool")
     for name in ("-PreviewImage", "-JpgFromRaw"):
-        found = run([program, "-b", name, path], TIME_LIMIT, text=False, errors=None, encoding=None).stdout
+        found: Any = run([program, "-b", name, path], TIME_LIMIT, text=False, errors=None, encoding=None).stdout
         if found:
             with suppress(OSError):
                 image = Image.open(BytesIO(found))
@@ -278,7 +299,7 @@ def _preview(path):
     return None
 
 
-def _write_title(image, title):
+def _write_title(image: Image.Image, title: str) -> None:
     from PIL import ImageDraw, ImageFont
 
     size = max(12, image.height // 30)
@@ -287,5 +308,5 @@ def _write_title(image, title):
     except TypeError:  # Pillow before 10.1 has one size
         font = ImageFont.load_default()
     place = (image.width // 2, image.height - size)
-    style = {"fill": "white", "stroke_width": 1, "stroke_fill": "black"}
-    ImageDraw.Draw(image).text(place, title, anchor="ms", font=font, **style)
+    draw = ImageDraw.Draw(image)
+    draw.text(place, title, anchor="ms", font=font, fill="white", stroke_width=1, stroke_fill="black")

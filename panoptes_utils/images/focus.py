@@ -1,5 +1,9 @@
 """How sharp an image is."""
 
+from __future__ import annotations
+
+from typing import Any, Optional
+
 import numpy as np
 
 from panoptes_utils.images.pixels import mask_saturated
@@ -7,7 +11,7 @@ from panoptes_utils.images.pixels import mask_saturated
 __all__ = ["focus_metric", "mask_saturated", "vollath_F4"]
 
 
-def focus_metric(data, merit_function="vollath_F4", **kwargs):
+def focus_metric(data: np.ndarray, merit_function: Any = "vollath_F4", **kwargs: Any) -> float:
     """Return a number that is largest in focus.
 
     Args:
@@ -33,7 +37,7 @@ def focus_metric(data, merit_function="vollath_F4", **kwargs):
     return function(data, **kwargs)
 
 
-def vollath_F4(data, axis=None):  # noqa: N802 - the name is public
+def vollath_F4(data: np.ndarray, axis: Optional[str] = None) -> float:  # noqa: N802 - the name is public
     """Return Vollath's F4 autocorrelation: mean product of neighbours less that of next-but-one neighbours.
 
     Args:

@@ -1,15 +1,27 @@
 """Parts of an image, and pixels that are full."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import Cutout2D
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue
 from panoptes_utils.logging import logger
 from panoptes_utils.utils import get_quantity_value
 
 
-def crop_data(data, box_width=200, center=None, verbose=False, data_only=True, wcs=None, **kwargs):
+def crop_data(
+    data: np.ndarray,
+    box_width: int = 200,
+    center: Any = None,
+    verbose: bool = False,
+    data_only: bool = True,
+    wcs: Any = None,
+    **kwargs: Any,
+) -> Any:
     """Return a square part of an image.
 
     Args:
@@ -40,7 +52,9 @@ def crop_data(data, box_width=200, center=None, verbose=False, data_only=True, w
     return cutout.data if data_only else cutout
 
 
-def mask_saturated(data, saturation_level=None, threshold=0.9, bit_depth=None, dtype=None):
+def mask_saturated(
+    data: np.ndarray, saturation_level: Any = None, threshold: float = 0.9, bit_depth: Any = None, dtype: Any = None
+) -> np.ma.MaskedArray:
     """Return the image with saturated pixels masked.
 
     Args:
@@ -55,7 +69,7 @@ def mask_saturated(data, saturation_level=None, threshold=0.9, bit_depth=None, d
         numpy.ma.MaskedArray: same shape.
 
     Raises:
-        error.IllegalValue: floating-point data without bit depth or level, or a bit depth in another unit.
+        IllegalValue: floating-point data without bit depth or level, or a bit depth in another unit.
 
     Example:
         >>> mask_saturated(np.array([1, 60000], dtype="uint16")).mask.tolist()
@@ -65,12 +79,12 @@ def mask_saturated(data, saturation_level=None, threshold=0.9, bit_depth=None, d
         if bit_depth is None:
             kind = np.asarray(data).dtype
             if kind.kind not in "iu":
-                raise error.IllegalValue(f"bit_depth is needed for data of type {kind}, or a saturation_level")
+                raise IllegalValue(f"bit_depth is needed for data of type {kind}, or a saturation_level")
             largest = np.iinfo(kind).max
         else:
             try:
                 largest = 2 ** int(get_quantity_value(bit_depth, u.bit)) - 1
             except u.UnitConversionError:
-                raise error.IllegalValue(f"bit_depth={bit_depth} is not a number of bits") from None
+                raise IllegalValue(f"bit_depth={bit_depth} is not a number of bits") from None
         saturation_level = threshold * largest
     return np.ma.array(data, mask=np.asarray(data) >= saturation_level, dtype=dtype)

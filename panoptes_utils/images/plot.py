@@ -1,12 +1,17 @@
 """Parts of figures."""
 
+from __future__ import annotations
+
+from typing import Any, Optional, Sequence
+
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from mpl_toolkits.axes_grid1 import make_axes_locatable
 
 
-def get_palette(cmap="inferno"):
+def get_palette(cmap: str = "inferno") -> mpl.colors.Colormap:
     """Return a colour map in which saturated pixels are white, empty ones black and masked ones green.
 
     Args:
@@ -21,7 +26,7 @@ def get_palette(cmap="inferno"):
     return mpl.colormaps[cmap].with_extremes(over="w", under="k", bad="g")
 
 
-def add_colorbar(axes_image, size="5%", pad=0.05, orientation="vertical"):
+def add_colorbar(axes_image: Any, size: str = "5%", pad: float = 0.05, orientation: str = "vertical") -> Any:
     """Add a colour bar beside an image that keeps the image's height.
 
     Args:
@@ -39,8 +44,14 @@ def add_colorbar(axes_image, size="5%", pad=0.05, orientation="vertical"):
 
 
 def add_pixel_grid(
-    ax1, grid_height, grid_width, show_axis_labels=True, show_superpixel=False, major_alpha=0.5, minor_alpha=0.25
-):
+    ax1: Any,
+    grid_height: int,
+    grid_width: int,
+    show_axis_labels: bool = True,
+    show_superpixel: bool = False,
+    major_alpha: float = 0.5,
+    minor_alpha: float = 0.25,
+) -> None:
     """Draw lines between the pixels of an image, stronger ones between Bayer superpixels.
 
     Args:
@@ -68,11 +79,13 @@ def add_pixel_grid(
 class _HalfPixel(MultipleLocator):
     """Every `base` pixels, at their lower edge."""
 
-    def tick_values(self, vmin, vmax):
-        return super().tick_values(vmin + 0.5, vmax + 0.5) - 0.5
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        return np.asarray(super().tick_values(vmin + 0.5, vmax + 0.5)) - 0.5
 
 
-def show_stamps(stamps, titles=None, cmap="inferno", columns=4):
+def show_stamps(
+    stamps: Sequence[Any], titles: Optional[Sequence[str]] = None, cmap: str = "inferno", columns: int = 4
+) -> Figure:
     """Return a figure of small images side by side, all on one scale.
 
     Args:

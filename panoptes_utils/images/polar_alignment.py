@@ -4,11 +4,16 @@ One exposure points at the pole; during the other the mount turns in right ascen
 axis. The distance between the pole and the centre of the arcs, in pixels, is the error.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Tuple, Union
+
 import numpy as np
 from astropy.visualization import ImageNormalize, LogStretch, PercentileInterval
 from matplotlib.figure import Figure
 
-from panoptes_utils import error
+from panoptes_utils.error import NotFound
 from panoptes_utils.images.fits import get_solve_field, getdata, getwcs
 from panoptes_utils.images.pixels import crop_data
 from panoptes_utils.images.plot import get_palette
@@ -18,7 +23,7 @@ CUTOUT = 1500
 RADII = np.arange(100, 500, 50)
 
 
-def analyze_polar_rotation(pole_fn, **kwargs):
+def analyze_polar_rotation(pole_fn: Union[str, Path], **kwargs: Any) -> Tuple[float, float]:
     """Return where the celestial pole is in an image.
 
     Args:
@@ -29,14 +34,14 @@ def analyze_polar_rotation(pole_fn, **kwargs):
         tuple: x, y in pixels, origin 1; may lie outside the image.
 
     Raises:
-        error.SolveError: no solution.
+        SolveError: no solution.
     """
     get_solve_field(pole_fn, **kwargs)
     x, y = getwcs(pole_fn).all_world2pix(360, 90, 1)
     return float(x), float(y)
 
 
-def analyze_ra_rotation(rotate_fn):
+def analyze_ra_rotation(rotate_fn: Union[str, Path]) -> Tuple[float, float]:
     """Return the centre of the arcs that stars drew while the mount turned.
 
     Args:
@@ -46,7 +51,7 @@ def analyze_ra_rotation(rotate_fn):
         tuple: x, y in pixels, origin 0.
 
     Raises:
-        error.NotFound: there are no arcs.
+        NotFound: there are no arcs.
 
     Source: edges by Canny 1986, IEEE PAMI 8, 679; circles by Hough transform.
     """
@@ -58,19 +63,24 @@ def analyze_ra_rotation(rotate_fn):
     cutout = crop_data(data, box_width=width, data_only=False)
     low, high = PercentileInterval(99.5).get_limits(cutout.data)
     if high <= low:
-        raise error.NotFound(f"{rotate_fn}: no arcs: the image is flat")
+        raise NotFound(f"{rotate_fn}: no arcs: the image is flat")
     edges = canny(np.clip((cutout.data - low) / (high - low), 0, 1), sigma=1.0)
     radii = RADII[width > RADII]
     if not len(radii) or not edges.any():
-        raise error.NotFound(f"{rotate_fn}: no arcs in its {width} central pixels")
+        raise NotFound(f"{rotate_fn}: no arcs in its {width} central pixels")
     _, x, y, _ = hough_circle_peaks(hough_circle(edges, radii), radii, total_num_peaks=1)
     if not len(x):
-        raise error.NotFound(f"{rotate_fn}: no arcs in its {width} central pixels")
+        raise NotFound(f"{rotate_fn}: no arcs in its {width} central pixels")
     x, y = cutout.to_original_position((x[0], y[0]))
     return float(x), float(y)
 
 
-def plot_center(pole_fn, rotate_fn, pole_center, rotate_center):
+def plot_center(
+    pole_fn: Union[str, Path],
+    rotate_fn: Union[str, Path],
+    pole_center: Tuple[float, float],
+    rotate_center: Tuple[float, float],
+) -> Figure:
     """Return a figure of both images with the pole, the axis and the way from one to the other.
 
     Args:

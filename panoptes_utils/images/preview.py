@@ -1,9 +1,12 @@
 """Images for people: JPEG previews and time lapses."""
 
+from __future__ import annotations
+
 import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Optional, Union
 
 from panoptes_utils.files import replacing
 from panoptes_utils.logging import logger
@@ -15,14 +18,21 @@ _FITS = (".fits", ".fz")
 _RAW = (".cr2", ".dng")
 
 
-def make_images_dir():
+def make_images_dir() -> str:
     """Return the folder for images, `$PANDIR/images`, made if it is missing; str."""
     folder = Path(os.getenv("PANDIR", "/var/panoptes")) / "images"
     folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
 
 
-def make_pretty_image(fname, title=None, img_type=None, link_path=None, link_latest=False, **kwargs):
+def make_pretty_image(
+    fname: Any,
+    title: Optional[str] = None,
+    img_type: Optional[str] = None,
+    link_path: Optional[Union[str, Path]] = None,
+    link_latest: bool = False,
+    **kwargs: Any,
+) -> Optional[Path]:
     """Make a JPEG of an image, beside it.
 
     Args:
@@ -73,8 +83,13 @@ def make_pretty_image(fname, title=None, img_type=None, link_path=None, link_lat
 
 
 def make_timelapse(
-    directory, fn_out=None, glob_pattern="20[1-9][0-9]*T[0-9]*.jpg", overwrite=False, timeout=60, **kwargs
-):
+    directory: Union[str, Path],
+    fn_out: Optional[Union[str, Path]] = None,
+    glob_pattern: str = "20[1-9][0-9]*T[0-9]*.jpg",
+    overwrite: bool = False,
+    timeout: float = 60,
+    **kwargs: Any,
+) -> str:
     """Make a film of the images in a folder with ffmpeg.
 
     Args:
@@ -88,8 +103,8 @@ def make_timelapse(
         str: path of the film.
 
     Raises:
-        error.InvalidSystemCommand: no ffmpeg on PATH, or it failed, as where there are no images.
-        error.Timeout: it took too long; nothing is left of it.
+        InvalidSystemCommand: no ffmpeg on PATH, or it failed, as where there are no images.
+        Timeout: it took too long; nothing is left of it.
         FileExistsError: the film exists and `overwrite` is off.
     """
     directory = Path(directory)
@@ -101,7 +116,7 @@ def make_timelapse(
         raise FileExistsError(f"{fn_out}: exists already; pass overwrite=True to replace it")
     with replacing(fn_out) as draft:
         command = [program, "-loglevel", "error", "-y", "-r", "3", "-pattern_type", "glob"]
-        command += ["-i", directory / glob_pattern, "-s", "hd1080", "-vcodec", "libx264", "-pix_fmt", "yuv420p", draft]
-        run(command, timeout, check=True)
+        command += ["-i", str(directory / glob_pattern), "-s", "hd1080", "-vcodec", "libx264", "-pix_fmt", "yuv420p"]
+        run([*command, draft], timeout, check=True)
     logger.debug("Time lapse written to {}", fn_out)
     return str(fn_out)

@@ -24,13 +24,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except _Unusable as problem:
-        return _fail(str(problem))
+    except _Unusable as error:
+        return _fail(str(error))
 
 
 def _run(options: argparse.Namespace) -> int:
     from panoptes_utils.logging import log_to_stderr
-    from panoptes_utils.messaging.hub import CannotStart, is_loopback, run_hub
+    from panoptes_utils.messaging.hub import CannotStart, run_hub
+    from panoptes_utils.ports import is_loopback
 
     log_to_stderr()
     curve = None
@@ -51,10 +52,10 @@ def _run(options: argparse.Namespace) -> int:
             high_water_mark=options.high_water_mark,
             max_message=options.max_message,
         )
-    except CannotStart as problem:
-        return _fail(str(problem))
-    except OSError as problem:
-        return _fail(str(problem))
+    except CannotStart as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(str(error))
     if failure:
         _fail(failure)
         # Not by way of the interpreter's clean-up, which could wait for a thread that hangs in C code.
@@ -71,24 +72,24 @@ def _health(options: argparse.Namespace) -> int:
 
         try:
             curve = ClientKeys(options.curve_keys, "health")
-        except OSError as problem:
-            return _fail(str(problem))
+        except OSError as error:
+            return _fail(str(error))
     silent = check(_pairs(options), _reachable(options.host), options.timeout, curve)
     if silent:
-        named = ", ".join(f"{front} → {back}" for front, back in silent)
+        named = ", ".join(f"{in_port}→{out_port}" for in_port, out_port in silent)
         return _fail(f"no message came through {named} within {options.timeout:g} s")
     return 0
 
 
 def _stats(options: argparse.Namespace) -> int:
+    from panoptes_utils.messaging.monitor import read_stats
     from panoptes_utils.messaging.stats import sample, show
-    from panoptes_utils.messaging.watch import read_stats
 
     pairs = _pairs(options)
     try:
         stats = read_stats(pairs[0])
     except OSError:
-        return _fail(f"no hub with the pair {pairs[0][0]} → {pairs[0][1]} is running on this machine")
+        return _fail(f"no hub with the pair {pairs[0][0]}→{pairs[0][1]} is running on this machine")
     if options.seconds > 0:
         sample(stats, options.seconds)
     if options.json:
@@ -103,8 +104,8 @@ def _keys(options: argparse.Namespace) -> int:
 
     try:
         made = make_keys(options.folder, options.client)
-    except (OSError, ValueError) as problem:
-        return _fail(str(problem))
+    except (OSError, ValueError) as error:
+        return _fail(str(error))
     for path in made:
         print(path)
     return 0
@@ -146,17 +147,17 @@ def _fail(text: str) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> "_Defaults":
     ports = ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     ports.add_argument(
         "--pair",
         nargs=2,
         type=int,
         action="append",
-        metavar=("SUB", "PUB"),
-        help="publishers connect to port SUB, subscribers to port PUB; may be repeated [6500 6501 and 6510 6511]",
+        metavar=("IN", "OUT"),
+        help="a hub pair: programs send to port IN and listen to port OUT; repeatable [6500 6501 and 6510 6511]",
     )
-    ports.add_argument("--port", type=int, metavar="N", help="the same as --pair N N+1")
+    ports.add_argument("--port", type=int, metavar="N", help="the in port of a pair: the same as --pair N N+1")
     ports.add_argument("--from-config", action="store_true", help="take the ports from the config server")
     ports.add_argument("--config-host", help="where the config server is [127.0.0.1]")
     ports.add_argument("--config-port", help="its port [6563]")

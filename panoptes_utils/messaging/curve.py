@@ -101,11 +101,11 @@ class ClientKeys:
 def _secret_pair(path: Path) -> Any:
     try:
         mode = path.stat().st_mode & 0o777
-    except FileNotFoundError as problem:
-        raise OSError(f"there is no {path}; 'panoptes-messaging-hub keys {path.parent}' makes one") from problem
+    except FileNotFoundError as error:
+        raise OSError(f"there is no {path}; 'panoptes-messaging-hub keys {path.parent}' makes one") from error
     if mode & 0o077:
         raise OSError(f"{path} has mode {mode:04o}, others can read it: chmod 600 {path}")
     try:
         return auth.load_certificate(path)
-    except ValueError as problem:
-        raise OSError(f"{path} holds no key: {problem}") from problem
+    except ValueError as error:
+        raise OSError(f"{path} holds no key: {error}") from error

@@ -1,4 +1,4 @@
-"""Does a message go round through every pair of the hub?"""
+"""Does a message go round through every hub pair?"""
 
 import os
 import time
@@ -15,7 +15,7 @@ def check(
     """Send a message through every pair.
 
     Args:
-        pairs: publisher-side and subscriber-side port of each pair.
+        pairs: (in port, out port) of each pair.
         host: where the hub is.
         timeout: seconds to wait for all of them.
         curve: a `panoptes_utils.messaging.curve.ClientKeys` where the hub asks for keys.

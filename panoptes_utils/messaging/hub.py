@@ -1,12 +1,11 @@
-"""The hub: every pair forwards what publishers send to one port to subscribers at another.
+"""The hub: every pair forwards what programs send to its in port to those that listen to its out port.
 
-The data path is libzmq's steerable proxy, one thread of C code a pair. One more thread watches connections and
+The data path is libzmq's steerable proxy, one thread of C code a pair. One more thread monitors connections and
 answers who asks for statistics.
 """
 
 import os
 import signal
-import socket
 import threading
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -14,12 +13,16 @@ import zmq
 
 from panoptes_utils.logging import logger
 from panoptes_utils.messaging import HUB_READY
-from panoptes_utils.messaging.watch import Watch
+from panoptes_utils.messaging.monitor import HubMonitor
 from panoptes_utils.ports import holder_of
 
 Pair = Tuple[int, int]
 HIGH_WATER_MARK = 1000
 MAX_MESSAGE = 2 * 1024 * 1024
+# What a subscriber may send at once: a subscription, or the keys of its first greeting.
+MAX_SUBSCRIPTION = 1024
+# Subscriptions of one connection that may wait; each takes much more memory once it is in libzmq's tree.
+WAITING_SUBSCRIPTIONS = 20
 
 
 class CannotStart(Exception):
@@ -46,7 +49,7 @@ class Hub:
     """Any number of pairs in one process.
 
     Args:
-        pairs: publisher-side and subscriber-side port of each pair.
+        pairs: (in port, out port) of each pair.
         host: address to listen on.
         curve: a `panoptes_utils.messaging.curve.ServerKeys` where clients need keys.
         high_water_mark: messages that wait for one subscriber before it starts to lose them.
@@ -72,21 +75,26 @@ class Hub:
         self._threads: List[threading.Thread] = []
         self._curve = curve
         self._high_water_mark, self._max_message = high_water_mark, max_message
-        self._watch = Watch(self.context, self.pairs, high_water_mark, self._fail)
+        self._monitor = HubMonitor(self.context, self.pairs, high_water_mark, self._fail)
         if curve is not None:
             curve.start(self.context)
         try:
             for pair in self.pairs:
                 self._open(pair)
-            self._watch.listen()
-        except (CannotStart, OSError) as problem:
-            self._watch.close()
+            if not self._monitor.listen():
+                first = f"{self.pairs[0][0]}→{self.pairs[0][1]}"
+                if self._monitor.another_hub():
+                    raise CannotStart(f"another hub with the pair {first} is running")
+                logger.warning(
+                    f"a program that is no hub holds the name of the statistics of {first}; "
+                    "the hub forwards without statistics until that program ends"
+                )
+        except CannotStart:
+            self._monitor.close()
             if curve is not None:
                 curve.stop()
             self.context.destroy(linger=0)
-            if isinstance(problem, CannotStart):
-                raise
-            raise CannotStart(f"another hub with the pair {self.pairs[0]} is running") from problem
+            raise
 
     def run(self) -> Optional[str]:
         """Forward until `stop` is called or a pair fails.
@@ -96,9 +104,9 @@ class Hub:
         """
         for thread in self._threads:
             thread.start()
-        self._watch.start()
+        self._monitor.start()
         self._ended.wait()
-        ended = self._watch.terminate_proxies()
+        ended = self._monitor.terminate_proxies()
         for thread in self._threads:
             thread.join(timeout=0.5)
         if self._curve is not None:
@@ -113,20 +121,23 @@ class Hub:
         self._ended.set()
 
     def _open(self, pair: Pair) -> None:
-        front, back = self._bound(zmq.XSUB, pair[0]), self._bound(zmq.XPUB, pair[1])
-        front.send(b"\x01" + HUB_READY)
-        control = self._watch.add(pair, front, back)
-        thread = threading.Thread(target=self._forward, args=(pair, front, back, control), name=f"pair-{pair[0]}")
+        in_socket = self._bound(zmq.XSUB, pair[0], self._max_message, self._high_water_mark)
+        out_socket = self._bound(zmq.XPUB, pair[1], MAX_SUBSCRIPTION, WAITING_SUBSCRIPTIONS)
+        in_socket.send(b"\x01" + HUB_READY)
+        control = self._monitor.add(pair, in_socket, out_socket)
+        arguments = (pair, in_socket, out_socket, control)
+        thread = threading.Thread(target=self._forward, args=arguments, name=f"pair-{pair[0]}")
         # A thread that hangs in C code must not keep the process: the container would never restart.
         thread.daemon = True
         self._threads.append(thread)
 
-    def _bound(self, kind: int, port: int) -> zmq.Socket:
+    def _bound(self, kind: int, port: int, longest: int, waiting: int) -> zmq.Socket:
         end = self.context.socket(kind)
-        end.setsockopt(zmq.RCVHWM, self._high_water_mark)
+        end.setsockopt(zmq.RCVHWM, waiting)
         end.setsockopt(zmq.SNDHWM, self._high_water_mark)
-        end.setsockopt(zmq.MAXMSGSIZE, self._max_message)
-        end.setsockopt(zmq.LINGER, 100)
+        end.setsockopt(zmq.MAXMSGSIZE, longest)
+        # What waits for a connection goes with it, at once.
+        end.setsockopt(zmq.LINGER, 0)
         end.setsockopt(zmq.TCP_KEEPALIVE, 1)
         end.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
         end.setsockopt(zmq.HANDSHAKE_IVL, 5000)
@@ -137,22 +148,22 @@ class Hub:
         name = f"[{self.host}]" if ":" in self.host else self.host
         try:
             end.bind(f"tcp://{name}:{port}")
-        except zmq.ZMQError as problem:
-            if problem.errno == zmq.EADDRINUSE:
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EADDRINUSE:
                 raise CannotStart(
                     f"port {port} is taken by {holder_of(port)}; stop that or choose another port"
-                ) from problem
-            raise CannotStart(f"cannot listen on {self.host} port {port}: {problem.strerror}") from problem
+                ) from error
+            raise CannotStart(f"cannot listen on {self.host} port {port}: {error.strerror}") from error
         return end
 
-    def _forward(self, pair: Pair, front: zmq.Socket, back: zmq.Socket, control: zmq.Socket) -> None:
+    def _forward(self, pair: Pair, in_socket: zmq.Socket, out_socket: zmq.Socket, control: zmq.Socket) -> None:
         try:
-            zmq.proxy_steerable(front, back, None, control)
+            zmq.proxy_steerable(in_socket, out_socket, None, control)
             if not self._ended.is_set():
-                self._fail(f"pair {pair[0]} → {pair[1]} ended")
-        except zmq.ZMQError as problem:
+                self._fail(f"pair {pair[0]}→{pair[1]} ended")
+        except zmq.ZMQError as error:
             if not self._ended.is_set():
-                self._fail(f"pair {pair[0]} → {pair[1]} failed: {problem.strerror}")
+                self._fail(f"pair {pair[0]}→{pair[1]} failed: {error.strerror}")
 
     def _fail(self, text: str) -> None:
         self.failure = self.failure or text
@@ -163,7 +174,7 @@ def run_hub(pairs: Sequence[Pair], **options: Any) -> Optional[str]:
     """Run a hub until SIGTERM or SIGINT.
 
     Args:
-        pairs: publisher-side and subscriber-side port of each pair.
+        pairs: (in port, out port) of each pair.
         **options: those of `Hub`.
 
     Returns:
@@ -178,17 +189,9 @@ def run_hub(pairs: Sequence[Pair], **options: Any) -> Optional[str]:
     hub = Hub(pairs, **options)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, hub.stop)
-    for front, back in hub.pairs:
-        logger.info(f"forwarding {hub.host} {front} → {back}")
+    for in_port, out_port in hub.pairs:
+        logger.info(f"forwarding {hub.host} {in_port}→{out_port}")
     failure = hub.run()
     if failure is None:
         logger.info("stopped")
     return failure
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    try:
-        return socket.inet_aton(host)[0] == 127
-    except OSError:
-        return host in ("localhost", "::1")

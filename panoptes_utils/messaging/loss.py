@@ -8,15 +8,21 @@ is what it got before it was blocked.
 """
 
 import fcntl
-import os
 import socket
 import struct
 import termios
+from contextlib import suppress
+from typing import Optional
 
 _OUTGOING_QUEUE = termios.TIOCOUTQ
-# Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h), the same on every architecture.
-_BYTES_ACKED = 120
+# Offsets in struct tcp_info (linux/tcp.h), the same on every architecture: tcpi_last_data_sent and _recv (ms ago),
+# tcpi_bytes_acked and _received.
+_LAST_SENT, _LAST_RECEIVED, _BYTES_ACKED, _BYTES_RECEIVED = 44, 52, 120, 128
 _MANY = 64 * 1024
+# Waits in the kernel where it takes no more, even with the smallest buffers; acknowledgements that come late are less.
+_SOME = 8 * 1024
+# Bytes a second that a subscriber may send for ever, above all heartbeats.
+_SLOWLY = 64
 
 
 def on_the_wire(messages: int, size: int) -> float:
@@ -39,23 +45,31 @@ class Connection:
         peer: address and port of the other end.
         lost: about how many messages it lost, if it is a subscriber.
         warned: whether the log told so.
+        sent_us: bytes that the other end has sent so far.
+        asked: bytes that it sent lately; what it sends slowly, such as heartbeats, does not add up.
+        unpassed: bytes that it sent since somebody has set this to 0.
+        unread: about how many bytes libzmq keeps because the other end does not take them.
+        idle_ms: how long nothing went either way.
     """
 
     def __init__(self, descriptor: int):
         self.peer = "?"
         self.lost = 0.0
         self.warned = False
+        self.sent_us = self.asked = self.unpassed = self.idle_ms = 0
+        self.unread = 0.0
         self._share = 1.0
         self._owed = 0.0
         self._lost = 0.0
         self._most_owed = 0.0
         self._was_waiting = False
-        self._written = 0
+        self._written = self._written_at_look = 0
         try:
             # A duplicate, since libzmq may close its own at any moment and the number be used again.
-            self._socket = socket.socket(fileno=os.dup(descriptor))
+            self._socket: Optional[socket.socket] = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
             self.peer = "{}:{}".format(*self._socket.getpeername()[:2])
             self._written, _ = self._read()
+            self._written_at_look = self._written
         except OSError:
             self._socket = None
 
@@ -90,6 +104,48 @@ class Connection:
             self._share += 0.3 * (min(1.0, went_out / came_in) - self._share)
         self.lost = self._lost + max(0.0, self._owed - queue) / mean_size
 
+    def look(self, seconds: float, came_in: float = 0) -> int:
+        """Read how the connection stands now; returns the bytes that the other end has sent since the last look.
+
+        Args:
+            seconds: since the last look.
+            came_in: bytes that publishers sent to the pair in these, if it is a subscriber.
+        """
+        if self._socket is None:
+            return 0
+        try:
+            written, waiting = self._read()
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        except OSError:
+            return 0
+        went_out, self._written_at_look = written - self._written_at_look, written
+        # libzmq keeps messages only where the kernel takes no more. In its first second a subscriber counts as one
+        # that asked for everything.
+        self.unread = max(0.0, self.unread + self._share * came_in - went_out) if waiting > _SOME else 0.0
+        sent = struct.unpack_from("=Q", info, _BYTES_RECEIVED)[0]
+        new, self.sent_us = sent - self.sent_us, sent
+        self.unpassed += new
+        self.asked = max(0, self.asked + new - int(seconds * _SLOWLY))
+        self.idle_ms = min(struct.unpack_from("=I", info, offset)[0] for offset in (_LAST_SENT, _LAST_RECEIVED))
+        return new
+
+    def cut(self, mean_size: float) -> None:
+        """End the connection; libzmq then frees what it kept for it.
+
+        Args:
+            mean_size: bytes of a message on the wire.
+        """
+        self.lost += self.unread / mean_size
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still this hub's to look at: libzmq tells of the end of one that was cut off a moment later."""
+        return self._socket is not None
+
     def close(self) -> None:
         """Give the duplicate back; without this the peer would not see the connection end."""
         if self._socket is not None:
@@ -98,6 +154,7 @@ class Connection:
 
     def _read(self) -> "tuple[int, int]":
         """Bytes handed to the kernel so far, and how many of them the peer has not taken."""
+        assert self._socket is not None  # for the type checker: only an open duplicate is read
         waiting = struct.unpack("i", fcntl.ioctl(self._socket, _OUTGOING_QUEUE, b"\0" * 4))[0]
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
         return struct.unpack_from("=Q", info, _BYTES_ACKED)[0] + waiting, waiting

@@ -33,7 +33,8 @@ class PanMessaging:
     def __init__(self, kind: Optional[int] = None, context: Optional[zmq.Context] = None):
         self.logger = logger
         self.context = context or zmq.Context.instance()
-        self.socket: Optional[zmq.Socket] = self.context.socket(kind) if kind is not None else None
+        # A zmq.Socket; None where no kind is given.
+        self.socket: Any = self.context.socket(kind) if kind is not None else None
         self._lock = threading.RLock()
 
     @classmethod
@@ -48,7 +49,7 @@ class PanMessaging:
         """A publisher.
 
         Args:
-            port: the hub's subscriber port (6500, 6510), or where to listen with `bind`.
+            port: a pair's in port (6500, 6510), or where to listen with `bind`.
             bind: listen on the port on loopback, for messages without a hub.
             host: where the hub is.
             connect: connect to the hub and wait, half a second at most, until it is ready to pass messages on.
@@ -77,7 +78,7 @@ class PanMessaging:
         """A subscriber.
 
         Args:
-            port: the hub's publisher port (6501, 6511), or where to listen with `bind`.
+            port: a pair's out port (6501, 6511), or where to listen with `bind`.
             topic: what the topics of interest begin with; everything by default.
             host: where the hub is.
             bind: listen on the port on loopback, for messages without a hub.
@@ -101,11 +102,11 @@ class PanMessaging:
         ready_fn: Optional[Callable[[], Any]] = None,
         done_fn: Optional[Callable[[], Any]] = None,
     ) -> None:
-        """Forward what arrives at one port to the other, until interrupted.
+        """Forward what arrives at the in port to the out port, until interrupted.
 
         Args:
-            sub_port: where publishers connect.
-            pub_port: where subscribers connect.
+            sub_port: the in port, where publishers connect (named after the forwarder's own end).
+            pub_port: the out port, where subscribers connect.
             ready_fn: called when both ports are open.
             done_fn: called at the end.
         """
@@ -114,7 +115,7 @@ class PanMessaging:
 
     @classmethod
     def create_forwarder_sockets(cls, sub_port: int, pub_port: int) -> Tuple["PanMessaging", "PanMessaging"]:
-        """The two ends of a forwarder, listening on loopback.
+        """The two ends of a forwarder, listening on loopback; the ports as for `create_forwarder`.
 
         Raises:
             zmq.ZMQError: a port is taken.
@@ -191,8 +192,8 @@ class PanMessaging:
                         wait = min(wait, max(0, int((deadline - time.monotonic()) * 1000 + 0.5)))
                     if self.socket.poll(wait):
                         return read_frame(self.socket.recv(zmq.NOBLOCK))
-            except (zmq.ZMQError, ValueError) as problem:
-                self.logger.warning(f"message not read: {problem}")
+            except (zmq.ZMQError, ValueError) as error:
+                self.logger.warning(f"message not read: {error}")
                 return None, None
             if not blocking or (deadline is not None and time.monotonic() >= deadline):
                 return None, None
@@ -253,8 +254,8 @@ def read_frame(frame: bytes) -> Tuple[str, Any]:
         raise ValueError(f"no topic in {frame[:40]!r}")
     try:
         return topic, from_json(text)
-    except InvalidDeserialization as problem:
-        raise ValueError(str(problem)) from problem
+    except InvalidDeserialization as error:
+        raise ValueError(str(error)) from error
 
 
 def _now() -> str:

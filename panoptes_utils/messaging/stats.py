@@ -12,7 +12,8 @@ def sample(stats: Dict[str, Any], seconds: float) -> None:
     The counting is in this process: only while somebody asks does a hub send the messages once more.
     """
     context = zmq.Context()
-    poller, counts = zmq.Poller(), {}
+    poller = zmq.Poller()
+    counts: Dict[zmq.Socket, Dict[str, Any]] = {}
     for pair in stats["pairs"]:
         subscriber = context.socket(zmq.SUB)
         subscriber.setsockopt(zmq.SUBSCRIBE, b"")
@@ -21,7 +22,7 @@ def sample(stats: Dict[str, Any], seconds: float) -> None:
         counts[subscriber] = {}
     begin = time.monotonic()
     while time.monotonic() < begin + seconds:
-        for subscriber, _ in poller.poll(max(1, (begin + seconds - time.monotonic()) * 1000)):
+        for subscriber, _ in poller.poll(int(max(1, (begin + seconds - time.monotonic()) * 1000))):
             seen = counts[subscriber]
             for _ in range(1000):
                 try:
@@ -51,7 +52,7 @@ def show(stats: Dict[str, Any]) -> None:
     table = Table(*columns, title="Messaging hub")
     for pair in stats["pairs"]:
         table.add_row(
-            f"{pair['sub']} → {pair['pub']}",
+            f"{pair['sub']}→{pair['pub']}",
             f"{pair['messages_per_second']:,}",
             f"{pair['bytes_per_second']:,}",
             f"{pair['messages']:,}",
@@ -64,7 +65,7 @@ def show(stats: Dict[str, Any]) -> None:
     for pair in stats["pairs"]:
         for topic, rate in pair.get("topics", {}).items():
             topics.add_row(
-                f"{pair['sub']} → {pair['pub']}",
+                f"{pair['sub']}→{pair['pub']}",
                 topic,
                 f"{rate['messages_per_second']:,}",
                 f"{rate['bytes_per_second']:,}",
@@ -72,5 +73,7 @@ def show(stats: Dict[str, Any]) -> None:
     for pair in stats["pairs"]:
         for peer, lost in pair["slow_subscribers"].items():
             console.print(f"{peer} reads {pair['pub']} too slowly and lost about {lost:,} messages")
+        for cut in pair.get("last_cut", []):
+            console.print(f"cut off from {pair['sub']}→{pair['pub']}: {cut}")
     if topics.row_count:
         console.print(topics)

@@ -5,6 +5,10 @@ They are known to pyserial after
     serial.protocol_handler_packages.append("panoptes_utils.serial_handlers")
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from serial import SerialBase, SerialException
 
 __all__ = ["NoOpSerial"]
@@ -13,7 +17,9 @@ __all__ = ["NoOpSerial"]
 class NoOpSerial(SerialBase):
     """A port that accepts everything and never sends anything."""
 
-    def open(self):
+    is_open: bool
+
+    def open(self) -> None:
         """Open the port."""
         if self._port is None:
             raise SerialException("Port must be configured before it can be used.")
@@ -22,54 +28,54 @@ class NoOpSerial(SerialBase):
         self._reconfigure_port()
         self.is_open = True
 
-    def close(self):
+    def close(self) -> None:
         """Close the port."""
         self.is_open = False
 
-    def _opened(self):
+    def _opened(self) -> None:
         if not self.is_open:
             raise SerialException("Attempting to use a port that is not open")
 
-    def _reconfigure_port(self):
+    def _reconfigure_port(self) -> None:
         """Nothing to set."""
 
     _update_rts_state = _update_dtr_state = _update_break_state = _reconfigure_port
 
     @property
-    def in_waiting(self):
+    def in_waiting(self) -> int:
         """Number of bytes that can be read."""
         self._opened()
         return 0
 
     @property
-    def out_waiting(self):
+    def out_waiting(self) -> int:
         """Number of bytes not sent yet."""
         self._opened()
         return 0
 
-    def read(self, size=1):
+    def read(self, size: int = 1) -> bytes:
         """Return up to `size` bytes."""
         self._opened()
         return b""
 
-    def write(self, data):
+    def write(self, data: bytes) -> int:
         """Take bytes; return how many."""
         self._opened()
         return len(data)
 
-    def flush(self):
+    def flush(self) -> None:
         """Wait until all is sent."""
         self._opened()
 
-    def reset_input_buffer(self):
+    def reset_input_buffer(self) -> None:
         """Throw away what came."""
         self._opened()
 
-    def reset_output_buffer(self):
+    def reset_output_buffer(self) -> None:
         """Throw away what is not sent."""
         self._opened()
 
-    def _line(self):
+    def _line(self) -> Any:
         self._opened()
         return True
 

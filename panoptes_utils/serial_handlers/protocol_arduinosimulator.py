@@ -3,8 +3,11 @@
 BOARD is `telemetry`, `camera` or `json_object`. `period=SECONDS` sets the time between lines.
 """
 
+from __future__ import annotations
+
 import json
 from time import monotonic, sleep
+from typing import Any, Dict
 from urllib.parse import parse_qs, urlparse
 
 from serial import SerialException
@@ -14,7 +17,7 @@ from panoptes_utils.serial_handlers import NoOpSerial
 PERIOD = 2.0
 
 
-def _telemetry(number, millis):
+def _telemetry(number: int, millis: int) -> Dict[str, Any]:
     return {
         "name": "telemetry_board",
         "ver": "2017-09-23",
@@ -29,7 +32,7 @@ def _telemetry(number, millis):
     }
 
 
-def _camera(number, millis):
+def _camera(number: int, millis: int) -> Dict[str, Any]:
     return {
         "name": "camera_board",
         "inputs": 6,
@@ -43,7 +46,7 @@ def _camera(number, millis):
     }
 
 
-def _json_object(number, millis):
+def _json_object(number: int, millis: int) -> Dict[str, Any]:
     return {"millis": millis, "report_num": number}
 
 
@@ -53,7 +56,7 @@ _BOARDS = {"telemetry": _telemetry, "camera": _camera, "json_object": _json_obje
 class Serial(NoOpSerial):
     """A simulated board; what it is sent is kept in `received`."""
 
-    def open(self):
+    def open(self) -> None:
         """Switch the board on.
 
         Raises:
@@ -72,7 +75,7 @@ class Serial(NoOpSerial):
             self.received = bytearray()
         super().open()
 
-    def _fill(self):
+    def _fill(self) -> None:
         """Write the reports that are due by now."""
         self._opened()
         elapsed = monotonic() - self._started
@@ -83,12 +86,12 @@ class Serial(NoOpSerial):
             del self._ready[:-65536]  # a reader that never comes must not fill the memory
 
     @property
-    def in_waiting(self):
+    def in_waiting(self) -> int:
         """Number of bytes that can be read."""
         self._fill()
         return len(self._ready)
 
-    def read(self, size=1):
+    def read(self, size: int = 1) -> bytes:
         """Return up to `size` bytes, waiting for the next report until the time is up."""
         limit = None if self._timeout is None else monotonic() + self._timeout
         self._fill()
@@ -99,12 +102,12 @@ class Serial(NoOpSerial):
         del self._ready[:size]
         return taken
 
-    def reset_input_buffer(self):
+    def reset_input_buffer(self) -> None:
         """Throw away what was reported."""
         self._fill()
         self._ready.clear()
 
-    def write(self, data):
+    def write(self, data: bytes) -> int:
         """Keep what the board is sent; return the number of bytes."""
         self._opened()
         self.received += data

@@ -1,7 +1,10 @@
 """`buffers://`: a port that sends what a test put into one buffer and keeps what it is sent in another."""
 
+from __future__ import annotations
+
 from io import BytesIO
 from threading import Lock
+from typing import Optional
 
 from panoptes_utils.serial_handlers import NoOpSerial
 
@@ -10,7 +13,7 @@ _to_read = BytesIO()
 _written = BytesIO()
 
 
-def ResetBuffers(read_data=None):  # noqa: N802 - the name is public
+def ResetBuffers(read_data: Optional[bytes] = None) -> None:  # noqa: N802 - the name is public
     """Empty both buffers and set what will be read.
 
     Args:
@@ -22,7 +25,7 @@ def ResetBuffers(read_data=None):  # noqa: N802 - the name is public
         _written = BytesIO()
 
 
-def SetRBufferValue(data):  # noqa: N802 - the name is public
+def SetRBufferValue(data: bytes) -> None:  # noqa: N802 - the name is public
     """Set what will be read.
 
     Args:
@@ -35,7 +38,7 @@ def SetRBufferValue(data):  # noqa: N802 - the name is public
         _to_read = BytesIO(data)
 
 
-def GetWBufferValue():  # noqa: N802 - the name is public
+def GetWBufferValue() -> Optional[bytes]:  # noqa: N802 - the name is public
     """Return what was written, bytes."""
     with _lock:
         return _written.getvalue()
@@ -45,19 +48,19 @@ class Serial(NoOpSerial):
     """A port over the two buffers of this module."""
 
     @property
-    def in_waiting(self):
+    def in_waiting(self) -> int:
         """Number of bytes that can be read."""
         self._opened()
         with _lock:
             return len(_to_read.getbuffer()) - _to_read.tell()
 
-    def read(self, size=1):
+    def read(self, size: int = 1) -> bytes:
         """Return up to `size` bytes of what a test set."""
         self._opened()
         with _lock:
             return _to_read.read(size)
 
-    def write(self, data):
+    def write(self, data: bytes) -> int:
         """Keep bytes for `GetWBufferValue`; return how many."""
         self._opened()
         with _lock:

@@ -1,6 +1,6 @@
 """Point sources in images, and the catalogue stars that they are."""
 
-from panoptes_utils.lazy import hand_on
+from panoptes_utils.lazy import load_when_used
 
 _HOMES = {
     "get_catalog_match": "match",
@@ -10,4 +10,4 @@ _HOMES = {
     "stars_around": "catalog",
 }
 
-__getattr__, __dir__, __all__ = hand_on(__name__, _HOMES)
+__getattr__, __dir__, __all__ = load_when_used(__name__, _HOMES)

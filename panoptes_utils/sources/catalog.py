@@ -4,29 +4,32 @@ An index file stores its stars as a kd-tree of unit vectors, quantised to 32-bit
 magnitudes beside it. Source of the layout: astrometry.net, `libkd/kdtree_fits_io.c` and `util/starkd.c`.
 """
 
+from __future__ import annotations
+
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, List, Optional, Tuple, Union
 
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from panoptes_utils import error
+from panoptes_utils.error import NotFound
 
 # Debian's astrometry-data packages, then astrometry.net's own default.
 INDEX_FOLDERS = ("/usr/share/astrometry", "/usr/local/astrometry/data")
 MAGNITUDE = "MAG_VT"
 
 
-def index_files(folder=None):
+def index_files(folder: Optional[Union[str, Path]] = None) -> List[Path]:
     """Return the installed index files that carry Tycho-2 magnitudes by name, deepest first.
 
     Args:
         folder: where to look; by default `$PANDIR/astrometry/data` and the system's folders.
 
     Raises:
-        error.NotFound: there are none.
+        NotFound: there are none.
     """
     folders = [Path(folder)] if folder else [Path(name) for name in INDEX_FOLDERS]
     if folder is None and os.getenv("PANDIR"):
@@ -35,13 +38,13 @@ def index_files(folder=None):
         found = [*place.glob("index-tycho2-*.fits"), *place.glob("index-41[0-9][0-9].fits")]
         if found:
             return sorted(found, key=lambda path: path.stat().st_size, reverse=True)
-    raise error.NotFound(
+    raise NotFound(
         f"no Tycho-2 index files in {', '.join(map(str, folders))}; install astrometry-data-tycho2 "
         "or run: panoptes-utils data download"
     )
 
 
-def _table(hdus, name):
+def _table(hdus: Any, name: str) -> Any:
     """Raw rows of the binary table whose one column is `name`: uint8, shape (rows, bytes a row)."""
     for hdu in hdus[1:]:
         if hdu.header.get("TTYPE1", "").strip() == name:
@@ -51,7 +54,7 @@ def _table(hdus, name):
 
 
 @lru_cache(maxsize=2)
-def read_index(path):
+def read_index(path: Union[str, Path]) -> Tuple[np.ndarray, np.ndarray]:
     """Return all stars of one index file.
 
     Args:
@@ -61,7 +64,7 @@ def read_index(path):
         tuple: unit vectors, float32, shape (N, 3), equatorial J2000; magnitudes, float32, shape (N,).
 
     Raises:
-        error.NotFound: the file is not such an index.
+        NotFound: the file is not such an index.
     """
     try:
         # The deepest file has 140 MB, of which a fifth is stars: map it, touch only those.
@@ -74,14 +77,20 @@ def read_index(path):
                 for hdu in hdus[1:]
                 if hdu.header.get("TTYPE1", "").strip() == MAGNITUDE
             )
-    except (OSError, KeyError, StopIteration, ValueError, TypeError) as why:
-        raise error.NotFound(f"{path}: not an astrometry.net index file with {MAGNITUDE}: {why!r}") from why
+    except (OSError, KeyError, StopIteration, ValueError, TypeError) as error:
+        raise NotFound(f"{path}: not an astrometry.net index file with {MAGNITUDE}: {error!r}") from error
     low, scale = limits[:3], limits[6]  # limits: lower corner, upper corner, integers per unit
     vectors = (points / scale + low).astype(np.float32)
     return vectors, magnitudes
 
 
-def stars_around(ra, dec, radius, magnitude_limit=None, folder=None):
+def stars_around(
+    ra: float,
+    dec: float,
+    radius: float,
+    magnitude_limit: Optional[float] = None,
+    folder: Optional[Union[str, Path]] = None,
+) -> Table:
     """Return the Tycho-2 stars within `radius` of a position.
 
     Args:
@@ -95,7 +104,7 @@ def stars_around(ra, dec, radius, magnitude_limit=None, folder=None):
         astropy.table.Table: columns `ra`, `dec` (degrees, float64), `vmag` (Tycho-2 V_T), brightest first.
 
     Raises:
-        error.NotFound: no index files.
+        NotFound: no index files.
     """
     vectors, magnitudes = read_index(index_files(folder)[0])
     # Chords, because in 32 bits the cosine of a small angle is 1.
@@ -115,7 +124,7 @@ def stars_around(ra, dec, radius, magnitude_limit=None, folder=None):
     )
 
 
-def unit_vector(ra, dec):
+def unit_vector(ra: Any, dec: Any) -> np.ndarray:
     """Return the unit vector of equatorial coordinates in degrees, shape (3,) or (3, N)."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.array([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])

@@ -1,14 +1,17 @@
 """Tables of the point sources in an image."""
 
+from __future__ import annotations
+
 import tempfile
 from pathlib import Path
+from typing import Any, Union
 
 import numpy as np
 import pandas as pd
 from astropy.io import ascii as ascii_table
 from astropy.io import fits
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue, InvalidSystemCommand, SolveError
 from panoptes_utils.images.fits.io import getwcs, is_packed, readable_image
 from panoptes_utils.process import find_program, run
 from panoptes_utils.sources.match import get_catalog_match
@@ -31,15 +34,15 @@ MAX_ELLIPTICITY = 0.6
 
 
 def lookup_point_sources(
-    fits_file,
-    catalog_match=False,
-    method="sextractor",
-    force_new=False,
-    wcs=None,
-    min_fwhm=MIN_FWHM,
-    edge=EDGE,
-    **kwargs,
-):
+    fits_file: Union[str, Path],
+    catalog_match: bool = False,
+    method: str = "sextractor",
+    force_new: bool = False,
+    wcs: Any = None,
+    min_fwhm: float = MIN_FWHM,
+    edge: int = EDGE,
+    **kwargs: Any,
+) -> pd.DataFrame:
     """Return the point sources in an image.
 
     Args:
@@ -61,19 +64,19 @@ def lookup_point_sources(
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: it is not a readable image, or there is no such method.
-        error.InvalidSystemCommand: SExtractor is not on PATH or failed.
-        error.SolveError: a match is asked for and the image is not solved.
+        IllegalValue: it is not a readable image, or there is no such method.
+        InvalidSystemCommand: SExtractor is not on PATH or failed.
+        SolveError: a match is asked for and the image is not solved.
     """
     if method not in _METHODS:
-        raise error.IllegalValue(f"method={method!r} is not one of {', '.join(_METHODS)}")
+        raise IllegalValue(f"method={method!r} is not one of {', '.join(_METHODS)}")
     path = Path(fits_file)
     _, data = readable_image(path)
     if data.ndim != 2:
-        raise error.IllegalValue(f"{path}: not an image of two dimensions: {data.shape}")
+        raise IllegalValue(f"{path}: not an image of two dimensions: {data.shape}")
     wcs = wcs if wcs is not None else getwcs(path)
     if catalog_match and not wcs.is_celestial:
-        raise error.SolveError(f"{path}: has no astrometric solution to match sources with; solve it first")
+        raise SolveError(f"{path}: has no astrometric solution to match sources with; solve it first")
     sources = _METHODS[method](path, data)
     height, width = data.shape
     kept = sources["fwhm_image"].between(min_fwhm, np.inf) & (sources["ellipticity"] <= MAX_ELLIPTICITY)
@@ -88,7 +91,7 @@ def lookup_point_sources(
     return get_catalog_match(sources, wcs=wcs, **kwargs) if catalog_match else sources
 
 
-def _by_sextractor(path, data):
+def _by_sextractor(path: Path, data: np.ndarray) -> pd.DataFrame:
     """Sources by SExtractor (Bertin & Arnouts 1996, A&AS 117, 393)."""
     program = find_program("source-extractor", "sextractor", "sex", variable="SEXTRACTOR")
     with tempfile.TemporaryDirectory(prefix="panoptes-sources-") as folder:
@@ -102,13 +105,13 @@ def _by_sextractor(path, data):
         command += ["-PARAMETERS_NAME", HERE / "panoptes.param", "-FILTER_NAME", HERE / "panoptes.conv"]
         run(command, TIME_LIMIT, check=True, cwd=folder)
         if not catalogue.exists():
-            raise error.InvalidSystemCommand(f"{path}: SExtractor wrote no catalogue")
+            raise InvalidSystemCommand(f"{path}: SExtractor wrote no catalogue")
         table = ascii_table.read(catalogue, format="sextractor").to_pandas()
     table.columns = COLUMNS
     return table
 
 
-def _by_sep(path, data):
+def _by_sep(path: Path, data: np.ndarray) -> pd.DataFrame:
     """Sources by SEP, in this process."""
     from panoptes_utils.images.fits.detect import detect_sources
 
@@ -135,7 +138,7 @@ def _by_sep(path, data):
     )
 
 
-def _by_photutils(path, data):
+def _by_photutils(path: Path, data: np.ndarray) -> pd.DataFrame:
     """Sources by photutils' DAOFIND (Stetson 1987, PASP 99, 191), in this process; fluxes within three pixels."""
     from photutils.aperture import CircularAperture, aperture_photometry
     from photutils.background import Background2D, MedianBackground

@@ -1,18 +1,28 @@
 """Which catalogue star a source is."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Union
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from panoptes_utils import error
+from panoptes_utils.error import SolveError
 from panoptes_utils.sources.catalog import stars_around
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Pixels between a source and the star it can be, where no separation is given.
 MAX_PIXELS = 3.0
 
 
-def get_stars_from_wcs(wcs, magnitude_limit=None, folder=None):
+def get_stars_from_wcs(
+    wcs: Any, magnitude_limit: Optional[float] = None, folder: Optional[Union[str, Path]] = None
+) -> pd.DataFrame:
     """Return the Tycho-2 stars within an image.
 
     Args:
@@ -25,11 +35,11 @@ def get_stars_from_wcs(wcs, magnitude_limit=None, folder=None):
         origin 0), brightest first.
 
     Raises:
-        error.SolveError: the WCS is not celestial or its image has no known shape.
-        error.NotFound: no index files.
+        SolveError: the WCS is not celestial or its image has no known shape.
+        NotFound: no index files.
     """
     if not wcs.is_celestial or wcs.array_shape is None:
-        raise error.SolveError("the image has no astrometric solution; solve it first")
+        raise SolveError("the image has no astrometric solution; solve it first")
     height, width = wcs.array_shape
     centre = wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
     corners = wcs.pixel_to_world([-0.5, width - 0.5, -0.5, width - 0.5], [-0.5, -0.5, height - 0.5, height - 0.5])
@@ -42,15 +52,15 @@ def get_stars_from_wcs(wcs, magnitude_limit=None, folder=None):
 
 
 def get_catalog_match(
-    point_sources,
-    wcs=None,
-    catalog_stars=None,
-    max_separation_arcsec=None,
-    return_unmatched=False,
-    ra_column=None,
-    dec_column=None,
-    **kwargs,
-):
+    point_sources: pd.DataFrame,
+    wcs: Any = None,
+    catalog_stars: Optional[pd.DataFrame] = None,
+    max_separation_arcsec: Optional[float] = None,
+    return_unmatched: bool = False,
+    ra_column: Optional[str] = None,
+    dec_column: Optional[str] = None,
+    **kwargs: Any,
+) -> pd.DataFrame:
     """Add to each source the catalogue star that it is.
 
     A star is given to the nearest source only.
@@ -98,7 +108,7 @@ def get_catalog_match(
     return matched[matched["catalog_sep_arcsec"].notna()].reset_index(drop=True)
 
 
-def _column(table, name, end):
+def _column(table: pd.DataFrame, name: Optional[str], end: str) -> pd.Series:
     names = [name] if name else [each for each in table.columns if each == end or each.endswith(f"_{end}")]
     names = [each for each in names if each in table.columns and not each.startswith("catalog_")]
     if not names:

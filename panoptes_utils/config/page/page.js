@@ -105,7 +105,7 @@ function drawStatus(status) {
   byId("pairs-section").hidden = !up;
   byId("pairs").replaceChildren(...(status.hub.pairs || []).map((pair) => {
     const row = element("tr");
-    const cells = [`${pair.sub} → ${pair.pub}`, pair.messages_per_second, pair.bytes_per_second,
+    const cells = [`${pair.sub}→${pair.pub}`, pair.messages_per_second, pair.bytes_per_second,
       pair.publishers, pair.subscribers, pair.lost_estimate];
     row.append(...cells.map((cell) => element("td", "", typeof cell === "number" ? cell.toLocaleString("en") : cell)));
     return row;

@@ -1,6 +1,6 @@
 """FITS images: reading, solving, compressing, describing."""
 
-from panoptes_utils.lazy import hand_on
+from panoptes_utils.lazy import load_when_used
 
 _HOMES = {
     "FITS_SUFFIXES": "io",
@@ -14,11 +14,11 @@ _HOMES = {
     "write_fits": "io",
     "fpack": "pack",
     "funpack": "pack",
-    "Hints": "solve",
+    "Hints": "hints",
     "get_solve_field": "solve",
-    "get_wcsinfo": "solve",
+    "get_wcsinfo": "wcsinfo",
     "solve_field": "solve",
-    "solve_hints": "solve",
+    "solve_hints": "hints",
     "ImagePathInfo": "metadata",
     "ObservationPathInfo": "metadata",
     "PATH_MATCHER": "metadata",
@@ -28,4 +28,4 @@ _HOMES = {
     "fits_to_jpg": "preview",
 }
 
-__getattr__, __dir__, __all__ = hand_on(__name__, _HOMES)
+__getattr__, __dir__, __all__ = load_when_used(__name__, _HOMES)

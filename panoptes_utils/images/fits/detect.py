@@ -1,17 +1,28 @@
 """Sources in an image, found in this process by SEP."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Optional, Union
+
 import numpy as np
 import sep
 from astropy.table import Table
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue
 from panoptes_utils.images.fits.io import readable_image
 
 # Times the rms of the background.
 THRESHOLD = 1.5
 
 
-def detect_sources(fits_fname=None, data=None, subtract_background=True, background_params=None, extract_params=None):
+def detect_sources(
+    fits_fname: Optional[Union[str, Path]] = None,
+    data: Optional[np.ndarray] = None,
+    subtract_background: bool = True,
+    background_params: Optional[Dict[str, Any]] = None,
+    extract_params: Optional[Dict[str, Any]] = None,
+) -> Table:
     """Return the sources in an image.
 
     Args:
@@ -27,7 +38,7 @@ def detect_sources(fits_fname=None, data=None, subtract_background=True, backgro
 
     Raises:
         ValueError: neither file nor data.
-        error.IllegalValue: the file or the data are no image, or too many sources touch each other.
+        IllegalValue: the file or the data are no image, or too many sources touch each other.
 
     Source: SEP (Barbary 2016, JOSS 1, 58), after SExtractor (Bertin & Arnouts 1996, A&AS 117, 393).
     """
@@ -37,15 +48,16 @@ def detect_sources(fits_fname=None, data=None, subtract_background=True, backgro
         _, data = readable_image(fits_fname)
     data = np.ascontiguousarray(data, dtype=np.float64)
     if data.ndim != 2 or data.size == 0:
-        raise error.IllegalValue(f"{fits_fname or 'data'}: not an image of two dimensions: {data.shape}")
+        raise IllegalValue(f"{fits_fname or 'data'}: not an image of two dimensions: {data.shape}")
     mask = ~np.isfinite(data)
     if mask.all():
-        raise error.IllegalValue(f"{fits_fname or 'data'}: no pixel has a value")
+        raise IllegalValue(f"{fits_fname or 'data'}: no pixel has a value")
     data = np.where(mask, np.median(data[~mask]), data)
     settings = {"thresh": THRESHOLD, **(extract_params or {})}
     for name in ("bw", "bh", "fw", "fh"):  # sep crashes on these
-        if (background_params or {}).get(name, 1) < 1:
-            raise error.IllegalValue(f"background_params: {name}={background_params[name]} is not 1 or more")
+        size = (background_params or {}).get(name, 1)
+        if size < 1:
+            raise IllegalValue(f"background_params: {name}={size} is not 1 or more")
     try:
         if subtract_background:
             background = sep.Background(data, mask=mask, **(background_params or {}))
@@ -56,8 +68,8 @@ def detect_sources(fits_fname=None, data=None, subtract_background=True, backgro
         if isinstance(settings["err"], float) and settings["err"] == 0:  # a flat image
             return Table(sep.extract(np.zeros((8, 8)), 1.0))
         found = sep.extract(data, mask=mask, **settings)
-    except Exception as why:  # sep raises bare Exception
-        raise error.IllegalValue(f"{fits_fname or 'data'}: {why}") from why
+    except Exception as error:  # sep raises bare Exception
+        raise IllegalValue(f"{fits_fname or 'data'}: {error}") from error
     table = Table(found)
     table.sort("flux", reverse=True)
     return table

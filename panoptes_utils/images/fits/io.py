@@ -1,33 +1,36 @@
 """Reading and writing FITS images, plain or fpacked."""
 
+from __future__ import annotations
+
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Iterator, Tuple, Union
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue, PanError
 from panoptes_utils.files import replacing
 from panoptes_utils.logging import logger
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".new")
 
 
-def is_packed(fname):
+def is_packed(fname: Union[str, Path]) -> bool:
     """Whether the name is that of an fpacked file (`.fz`), whose image is in extension 1."""
     return Path(fname).suffix.lower() == ".fz"
 
 
-def extension_of(fname):
+def extension_of(fname: Union[str, Path]) -> int:
     """Number of the header-data unit that holds the image: 1 in an fpacked file, else 0."""
     return 1 if is_packed(fname) else 0
 
 
 @contextmanager
-def _named_errors(fname):
+def _named_errors(fname: Union[str, Path]) -> Iterator[None]:
     """Turn what astropy says of a damaged file into one error that names the file."""
     try:
         with warnings.catch_warnings():
@@ -35,14 +38,14 @@ def _named_errors(fname):
             yield
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
-    except (OSError, ValueError, TypeError, IndexError, KeyError, fits.VerifyError) as why:
-        if isinstance(why, error.PanError):
+    except (OSError, ValueError, TypeError, IndexError, KeyError, fits.VerifyError) as error:
+        if isinstance(error, PanError):
             raise
-        reason = str(why).splitlines()[0] if str(why) else type(why).__name__
-        raise error.IllegalValue(f"{fname}: not a readable FITS image: {reason}") from why
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise IllegalValue(f"{fname}: not a readable FITS image: {reason}") from error
 
 
-def getdata(fname, *args, **kwargs):
+def getdata(fname: Union[str, Path], *args: Any, **kwargs: Any) -> np.ndarray:
     """Return the pixels of a FITS file.
 
     Args:
@@ -54,7 +57,7 @@ def getdata(fname, *args, **kwargs):
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: not a FITS file, truncated, or without pixels.
+        IllegalValue: not a FITS file, truncated, or without pixels.
     """
     if not args and "ext" not in kwargs and "extname" not in kwargs:
         kwargs["ext"] = extension_of(fname)
@@ -62,7 +65,7 @@ def getdata(fname, *args, **kwargs):
         return fits.getdata(fname, *args, **kwargs)
 
 
-def getheader(fname, *args, **kwargs):
+def getheader(fname: Union[str, Path], *args: Any, **kwargs: Any) -> fits.Header:
     """Return the header of the image in a FITS file.
 
     Args:
@@ -74,7 +77,7 @@ def getheader(fname, *args, **kwargs):
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: not a FITS file.
+        IllegalValue: not a FITS file.
     """
     if not args and "ext" not in kwargs and "extname" not in kwargs:
         kwargs["ext"] = extension_of(fname)
@@ -82,7 +85,7 @@ def getheader(fname, *args, **kwargs):
         return fits.getheader(fname, *args, **kwargs)
 
 
-def getval(fname, *args, **kwargs):
+def getval(fname: Union[str, Path], *args: Any, **kwargs: Any) -> Any:
     """Return the value of one header key.
 
     Args:
@@ -92,13 +95,13 @@ def getval(fname, *args, **kwargs):
     Raises:
         KeyError: the header has no such key.
         FileNotFoundError: no such file.
-        error.IllegalValue: not a FITS file.
+        IllegalValue: not a FITS file.
     """
     keyword, *rest = args if args else (kwargs.pop("keyword"),)
     return getheader(fname, *rest, **kwargs)[keyword]
 
 
-def getwcs(fname, *args, **kwargs):
+def getwcs(fname: Union[str, Path], *args: Any, **kwargs: Any) -> WCS:
     """Return the world coordinate system of a FITS file.
 
     Args:
@@ -110,7 +113,7 @@ def getwcs(fname, *args, **kwargs):
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: not a FITS file, or its coordinate keys contradict each other.
+        IllegalValue: not a FITS file, or its coordinate keys contradict each other.
     """
     header = getheader(fname)
     with _named_errors(fname), warnings.catch_warnings():
@@ -118,7 +121,7 @@ def getwcs(fname, *args, **kwargs):
         return WCS(header, *args, **kwargs)
 
 
-def readable_image(fname):
+def readable_image(fname: Union[str, Path]) -> Tuple[fits.Header, np.ndarray]:
     """Return header and pixels of an image that something can be found on.
 
     Args:
@@ -129,19 +132,21 @@ def readable_image(fname):
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: not a FITS file, truncated, without pixels, or with no finite pixel.
+        IllegalValue: not a FITS file, truncated, without pixels, or with no finite pixel.
     """
     if not Path(fname).is_file():
         raise FileNotFoundError(f"{fname}: no such file")
     data = getdata(fname, memmap=False)
     if data.ndim < 2 or data.size == 0:
-        raise error.IllegalValue(f"{fname}: not an image: its shape is {data.shape}")
+        raise IllegalValue(f"{fname}: not an image: its shape is {data.shape}")
     if data.dtype.kind == "f" and not np.isfinite(data).any():
-        raise error.IllegalValue(f"{fname}: no pixel has a value (all are NaN)")
+        raise IllegalValue(f"{fname}: no pixel has a value (all are NaN)")
     return getheader(fname), data
 
 
-def write_fits(data, header, filename, exposure_event=None, **kwargs):
+def write_fits(
+    data: np.ndarray, header: fits.Header, filename: Union[str, Path], exposure_event: Any = None, **kwargs: Any
+) -> str:
     """Write an image, whole or not at all.
 
     Args:
@@ -168,8 +173,8 @@ def write_fits(data, header, filename, exposure_event=None, **kwargs):
             raise FileExistsError(f"{path}: exists already; pass overwrite=True to replace it")
         with replacing(path) as draft:
             fits.PrimaryHDU(data, header=header).writeto(draft, overwrite=True, **kwargs)
-    except OSError as why:
-        logger.error(f"{path}: not written: {why}")
+    except OSError as error:
+        logger.error(f"{path}: not written: {error}")
         raise
     finally:
         if exposure_event is not None:

@@ -1,10 +1,12 @@
 """What a FITS image is of: names and times from its path or header, and the keys that POCS writes."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Dict, Optional, Union
 
 from astropy import units as u
 from astropy.io import fits
@@ -55,7 +57,7 @@ class ObservationPathInfo:
     image_time: Union[str, datetime, None] = None
     path: Union[str, Path, None] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.path is not None:
             found = PATH_MATCHER.search(str(self.path))
             if not found:
@@ -69,25 +71,27 @@ class ObservationPathInfo:
         self.image_time = _moment(self.image_time)
 
     @property
-    def id(self):
+    def id(self) -> str:
         """Unit, camera and both times."""
         return self.get_full_id()
 
     @property
-    def sequence_id(self):
+    def sequence_id(self) -> str:
         """Unit, camera and start of the sequence."""
         return f"{self.unit_id}_{self.camera_id}_{self.sequence_time:{_TIME}}"
 
     @property
-    def image_id(self):
+    def image_id(self) -> str:
         """Unit, camera and start of the exposure."""
         return f"{self.unit_id}_{self.camera_id}_{self.image_time:{_TIME}}"
 
-    def get_full_id(self, sep="_"):
+    def get_full_id(self, sep: str = "_") -> str:
         """Return unit, camera and both times with `sep` between them."""
-        return sep.join((self.unit_id, self.camera_id, f"{self.sequence_time:{_TIME}}", f"{self.image_time:{_TIME}}"))
+        return sep.join(
+            (str(self.unit_id), str(self.camera_id), f"{self.sequence_time:{_TIME}}", f"{self.image_time:{_TIME}}")
+        )
 
-    def as_path(self, base=None, ext=None):
+    def as_path(self, base: Optional[Union[str, Path]] = None, ext: Optional[str] = None) -> Path:
         """Return the path of the image.
 
         Args:
@@ -97,19 +101,19 @@ class ObservationPathInfo:
         Returns:
             pathlib.Path
         """
-        parts = [self.unit_id, self.camera_id, f"{self.sequence_time:{_TIME}}", f"{self.image_time:{_TIME}}"]
+        parts = [str(self.unit_id), str(self.camera_id), f"{self.sequence_time:{_TIME}}", f"{self.image_time:{_TIME}}"]
         if self.field_name:
             parts.insert(2, self.field_name.replace("/", "_"))
         path = Path(base, *parts) if base else Path(*parts)
         return path.with_name(path.name + "." + ext.lstrip(".")) if ext else path
 
     @classmethod
-    def from_fits(cls, fits_file):
+    def from_fits(cls, fits_file: Union[str, Path]) -> ObservationPathInfo:
         """Return the information of a FITS image, from its header."""
         return cls.from_fits_header(getheader(fits_file))
 
     @classmethod
-    def from_fits_header(cls, header):
+    def from_fits_header(cls, header: Any) -> ObservationPathInfo:
         """Return the information that a header holds.
 
         Args:
@@ -132,7 +136,7 @@ class ObservationPathInfo:
 ImagePathInfo = ObservationPathInfo
 
 
-def _moment(value):
+def _moment(value: Any) -> Any:
     if isinstance(value, datetime):
         return value
     try:
@@ -165,7 +169,7 @@ _OBSERVATION_KEYS = {
 }
 
 
-def update_observation_headers(file_path, info):
+def update_observation_headers(file_path: Union[str, Path], info: Dict[str, Any]) -> bool:
     """Write what is known of an observation into the header of its image.
 
     Args:
@@ -197,7 +201,7 @@ def update_observation_headers(file_path, info):
     return True
 
 
-def extract_metadata(header):
+def extract_metadata(header: Any) -> Dict[str, Dict[str, Any]]:
     """Return what a header tells of unit, sequence and image.
 
     Args:
@@ -211,7 +215,7 @@ def extract_metadata(header):
     """
     info = ObservationPathInfo.from_fits_header(header)
 
-    def number(key):
+    def number(key: str) -> Any:
         value = header.get(key)
         try:
             return float(str(value).split()[0])

@@ -1,8 +1,11 @@
 """Lossless compression of FITS images with CFITSIO's fpack and funpack."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from panoptes_utils import error
+from pathlib import Path
+from typing import Any, Union
+
+from panoptes_utils.error import InvalidSystemCommand
 from panoptes_utils.files import replacing
 from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
@@ -11,7 +14,7 @@ from panoptes_utils.process import find_program, run
 TIME_LIMIT = 60
 
 
-def fpack(fits_fname, unpack=False, overwrite=True):
+def fpack(fits_fname: Union[str, Path], unpack: bool = False, overwrite: bool = True) -> str:
     """Compress an image to `.fz`, or the reverse; the file it was made from is removed.
 
     Args:
@@ -26,8 +29,8 @@ def fpack(fits_fname, unpack=False, overwrite=True):
     Raises:
         FileNotFoundError: no such file.
         FileExistsError: the result exists and `overwrite` is off.
-        error.InvalidSystemCommand: the program failed, as on a truncated file; the file is as it was.
-        error.Timeout: it took over a minute.
+        InvalidSystemCommand: the program failed, as on a truncated file; the file is as it was.
+        Timeout: it took over a minute.
     """
     path = Path(fits_fname)
     if not path.is_file():
@@ -41,42 +44,42 @@ def fpack(fits_fname, unpack=False, overwrite=True):
     try:
         with replacing(target) as draft:
             (_unpack_to if unpack else pack_to)(path, draft)
-    except _NoProgramError as why:
-        logger.warning(f"{path}: left as it is: {why.msg}")
+    except _NoProgramError as error:
+        logger.warning(f"{path}: left as it is: {error.msg}")
         return str(fits_fname)
     path.unlink()
     return str(target)
 
 
-def funpack(*args, **kwargs):
+def funpack(*args: Any, **kwargs: Any) -> str:
     """Decompress an image: `fpack` with `unpack=True`."""
     kwargs["unpack"] = True
     return fpack(*args, **kwargs)
 
 
-class _NoProgramError(error.InvalidSystemCommand):
+class _NoProgramError(InvalidSystemCommand):
     """The compression program is not installed."""
 
 
-def _program(name):
+def _program(name: str) -> str:
     try:
         return find_program(name)
-    except error.InvalidSystemCommand as why:
-        raise _NoProgramError(why.msg) from why
+    except InvalidSystemCommand as error:
+        raise _NoProgramError(error.msg) from error
 
 
-def pack_to(path, target):
+def pack_to(path: Path, target: Path) -> None:
     """Compress `path` into `target`, which is overwritten.
 
     Raises:
-        error.InvalidSystemCommand: no fpack on PATH, or it failed.
+        InvalidSystemCommand: no fpack on PATH, or it failed.
     """
     program = _program("fpack")
     with Path(target).open("wb") as out:  # both programs refuse to overwrite, so they write to standard output
         run([program, "-S", path], TIME_LIMIT, check=True, stdout=out)
 
 
-def _unpack_to(path, target):
+def _unpack_to(path: Path, target: Path) -> None:
     program = _program("funpack")
     with Path(target).open("wb") as out:
         run([program, "-S", path], TIME_LIMIT, check=True, stdout=out)

@@ -1,13 +1,16 @@
 """A FITS image as a JPEG."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any, Optional, Tuple
 
 import numpy as np
 from astropy.visualization import ImageNormalize, LinearStretch, PercentileInterval
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from panoptes_utils import error
+from panoptes_utils.error import IllegalValue
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.io import getwcs, readable_image
 from panoptes_utils.images.plot import add_colorbar, get_palette
@@ -15,8 +18,15 @@ from panoptes_utils.time import current_time
 
 
 def fits_to_jpg(
-    fname=None, title=None, figsize=(10, 10 / 1.325), dpi=150, alpha=0.2, number_ticks=7, clip_percent=99.9, **kwargs
-):
+    fname: Any = None,
+    title: Optional[str] = None,
+    figsize: Tuple[float, float] = (10, 10 / 1.325),
+    dpi: int = 150,
+    alpha: float = 0.2,
+    number_ticks: int = 7,
+    clip_percent: float = 99.9,
+    **kwargs: Any,
+) -> str:
     """Make a JPEG of a FITS image, beside it.
 
     Args:
@@ -33,11 +43,11 @@ def fits_to_jpg(
 
     Raises:
         FileNotFoundError: no such file.
-        error.IllegalValue: it is not a FITS image.
+        IllegalValue: it is not a FITS image.
     """
     header, data = readable_image(fname)
     if data.ndim != 2:
-        raise error.IllegalValue(f"{fname}: a preview needs an image of two dimensions, not {data.shape}")
+        raise IllegalValue(f"{fname}: a preview needs an image of two dimensions, not {data.shape}")
     name = Path(fname).name
     for suffix in (".fz", ".fits"):
         name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
@@ -53,9 +63,9 @@ def fits_to_jpg(
     try:
         wcs = getwcs(fname)
         celestial = wcs.is_celestial
-    except error.IllegalValue:
+    except IllegalValue:
         celestial = False
-    axes = figure.add_subplot(1, 1, 1, projection=wcs if celestial else None)
+    axes: Any = figure.add_subplot(1, 1, 1, projection=wcs if celestial else None)
     if celestial:
         axes.coords.grid(True, color="white", ls="-", alpha=alpha)
         for number, label in enumerate(("Right ascension", "Declination")):
@@ -80,7 +90,7 @@ def fits_to_jpg(
     return str(target)
 
 
-def _max_ticks(number):
+def _max_ticks(number: int) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(number)
