@@ -3,13 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+# What takes how long, for whoever has to make room.
+part() { printf '== after %d min: %s\n' $((SECONDS / 60)) "$*"; }
+
 scripts/install-test-tools.sh
 
 # The images for the Raspberry Pi are built through emulation, and then an emulated Pi becomes a unit: both take so long
 # that everything else happens beside them. What they say goes to these files, and is shown at the end.
 mkdir -p artifacts
 build_log=artifacts/arm32v7-build.log pi_log=artifacts/molecule-pi.log
-nice python molecule/lab up --flavours amd64,arm32v7 > "$build_log" 2>&1 &
+nice python -m lab up --flavours amd64,arm32v7 > "$build_log" 2>&1 &
 build=$!
 setsid nice sh -c 'tail --pid=$0 -f /dev/null; exec molecule test -s pi' "$build" > "$pi_log" 2>&1 &
 pi=$!
@@ -19,24 +22,28 @@ leave() {
   kill "$build" 2>/dev/null || true
   kill -- "-$pi" 2>/dev/null || true
   wait
-  python molecule/lab vm destroy panoptes-pi
+  python -m lab vm destroy panoptes-pi
 }
 trap leave EXIT
 
-echo "== Python tests on this machine"
+part "Python tests on this machine"
 pytest -m "not lab" tests
-echo "== the module's tests inside the panoptes-utils image"
-python molecule/lab test-image
+part "the transaction without Docker, on a fake engine: enough of its branches (the engine itself is tested in the lab)"
+pytest -q -m "not lab and not slow" tests/fast/panoptes_unit/deploy \
+  --cov=panoptes_unit.deploy --cov-branch --cov-report=json:artifacts/transaction.json
+python scripts/testing/require_branches.py artifacts/transaction.json 90 --without panoptes_unit/deploy/engine.py
+part "the module's tests inside the panoptes-utils image"
+python -m lab test-image
 # Before the lab is used, because a tag that moves during a test is a release that has changed.
-echo "== waiting for the arm32v7 images ($build_log)"
+part "waiting for the arm32v7 images ($build_log)"
 wait "$build" || { tail -40 "$build_log"; exit 1; }
-echo "== tests on the lab"
+part "tests on the lab"
 pytest -m lab tests
 for scenario in default update; do
-  echo "== Molecule scenario $scenario"
+  part "Molecule scenario $scenario"
   molecule test -s "$scenario"
 done
-echo "== Molecule scenario pi: waiting for its end ($pi_log)"
+part "Molecule scenario pi: waiting for its end ($pi_log)"
 wait "$pi" || { tail -300 "$pi_log"; exit 1; }
 trap - EXIT
 sed -n '/test session starts/,$p' "$pi_log"

@@ -6,23 +6,17 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export COVERAGE_FILE=/tmp/coverage
-# Of the repository, of provisioning and of the tool on the unit: these need Ansible or Debian's python3-docker, which
-# the image has no use for.
-elsewhere=(backup deploy docker raspberry_pi repo unit unit_probe)
+tests=tests/fast/panoptes_utils
 if [ "${1:-}" = --quick ]; then
   shift
-  set -- -m "not lab and not slow and not tools" --no-cov "$@" tests/serializers tests/test_{time,horizon,database,utils}.py \
-    tests/images/test_{bayer,fits_io,pixels}.py
+  set -- -m "not lab and not slow and not tools" --no-cov "$@" $tests/serializers $tests/test_{time,horizon,database,utils}.py \
+    $tests/images/test_{bayer,fits_io,pixels}.py
 fi
 # A run of everything must also reach nearly every branch; a run of a part need not.
 rm -f /tmp/coverage.json
 least=$([ $# -eq 0 ] && echo 90 || echo 0)
-python -m pytest -p no:cacheprovider -m "not lab" "${elsewhere[@]/#/--ignore=tests/}" \
+# The other packages run elsewhere than in this image, and so do their tests.
+[[ " $* " == *" tests/"* ]] || set -- "$@" "$tests"
+python -m pytest -p no:cacheprovider -m "not lab" \
   --cov=panoptes_utils --cov-config=pyproject.toml --cov-report=term:skip-covered --cov-report=json:/tmp/coverage.json "$@"
-[ ! -f /tmp/coverage.json ] || python - "$least" << 'END'
-import json, sys
-total, least = json.load(open("/tmp/coverage.json"))["totals"], float(sys.argv[1])
-share = 100 * total["covered_branches"] / total["num_branches"]
-print(f"branches: {share:.1f} %")
-sys.exit(f"fewer than {least:g} % of the branches were taken" if share < least else 0)
-END
+[ ! -f /tmp/coverage.json ] || python scripts/testing/require_branches.py /tmp/coverage.json "$least"

@@ -9,9 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import unit_checks as unit
 
-PLATFORM = {"amd64": "linux/amd64", "arm64": "linux/arm64/v8", "armhf": "linux/arm/v7"}
+from lab import checks as unit
+from lab import settings
+from panoptes_unit.sources.platforms import PLATFORMS
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,7 +50,7 @@ def test_image_is_the_recorded_release(host, service):
     assert found["Id"] == container["Image"]
     architecture = host.check_output("dpkg --print-architecture")
     platform = "/".join(filter(None, (found["Os"], found["Architecture"], found.get("Variant"))))
-    assert platform == PLATFORM[architecture] == release["PANOPTES_PLATFORM"]
+    assert platform == PLATFORMS[architecture] == release["PANOPTES_PLATFORM"]
 
 
 @pytest.mark.parametrize("service", unit.SERVICES)
@@ -97,9 +98,9 @@ def test_written_value_is_kept_apart_from_the_roles_file(host):
     assert "42" in host.file("/var/panoptes/conf_files/pocs_local.yaml").content_string
 
 
-@pytest.mark.parametrize(("sub", "pub"), unit.PAIRS)
-def test_message_goes_round(host, sub, pub):
-    assert unit.round_trips_ms(host, (sub, pub))[0] > 0
+@pytest.mark.parametrize(("in_port", "out_port"), unit.PAIRS)
+def test_message_sent_to_the_in_port_comes_out_at_the_out_port(host, in_port, out_port):
+    assert unit.round_trips_ms(host, (in_port, out_port))[0] > 0
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_real_frame_is_solved(host, scratch):
     frame = shared / "unsolved.fits"
     if not frame.is_file():
         pytest.skip(f"the real sky frame is not at {frame}: set PANOPTES_SHARED_DATA")
-    here = unit.lab()
+    here = settings.read_lab()
     target = f"{host.backend.get_hostname()}:{scratch}/real.fits"
     subprocess.run([here["docker_cli"], "--host", here["docker_host"], "cp", str(frame), target], check=True)
     host.check_output("chown 1000:1000 %s/real.fits && chmod 600 %s/real.fits", scratch, scratch)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,13 +13,11 @@ import pytest
 import testinfra
 import yaml
 
+from lab import checks
+from lab.vm import Machine
+
 TOP = Path(__file__).parents[3]
 SHARED = TOP / "molecule" / "shared"
-for folder in (SHARED, TOP / "molecule" / "lab", TOP / "molecule" / "update" / "tests"):
-    sys.path.insert(0, str(folder))
-
-import unit_checks  # noqa: E402
-from vm import Machine  # noqa: E402
 
 BOOT_S = 1800  # on emulated processors that others use too
 HEALTHY_S = 900
@@ -69,20 +66,20 @@ class Pi:
         """Wait until both services are healthy and check that both run the release of the release file; its digest."""
         self.wait_healthy()
         host, digest = self.host, self.release()
-        for service in unit_checks.SERVICES:
-            image = unit_checks.inspect(host, service)["Config"]["Image"]
-            assert image.endswith(digest), f"{service} runs {image}, the release is {digest}{unit_checks.logs(host)}"
-        unit_checks.round_trips_ms(host, *unit_checks.PAIRS)
-        assert unit_checks.config(host)["pan_id"] == "PAN000"
+        for service in checks.SERVICES:
+            image = checks.inspect(host, service)["Config"]["Image"]
+            assert image.endswith(digest), f"{service} runs {image}, the release is {digest}{checks.logs(host)}"
+        checks.round_trips_ms(host, *checks.PAIRS)
+        assert checks.config(host)["pan_id"] == "PAN000"
         return digest
 
     def wait_healthy(self) -> None:
         """Wait until both services say that they are."""
-        unit_checks.wait_healthy(self.host, HEALTHY_S)
+        checks.wait_healthy(self.host, HEALTHY_S)
 
     def release(self) -> str:
         """The digest in the release file."""
-        return unit_checks.release(self.host)["PANOPTES_UTILS_IMAGE"].partition("@")[2]
+        return checks.release(self.host)["PANOPTES_UTILS_IMAGE"].partition("@")[2]
 
     def unchanged(self) -> None:
         """unit.yml finds nothing to do."""
@@ -95,7 +92,7 @@ class Pi:
         while self.host.run(f"sh -c '{condition}'").rc:
             if time.monotonic() > end:
                 journal = self.host.run("cat /var/lib/panoptes-unit/journal.jsonl; journalctl -n 30 --no-pager").stdout
-                raise AssertionError(f"not within {limit:.0f} s: {condition}\n{journal}{unit_checks.logs(self.host)}")
+                raise AssertionError(f"not within {limit:.0f} s: {condition}\n{journal}{checks.logs(self.host)}")
             time.sleep(0.5)
 
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "shared"))
-sys.path.insert(0, str(Path(__file__).parent))
 
 FAULTS: list[tuple[str, str, str]] = []
 
@@ -16,11 +10,47 @@ FAULTS: list[tuple[str, str, str]] = []
 @pytest.fixture(scope="session")
 def releases():
 
-    from releases import Releases
+    from lab.releases import Releases
 
     made = Releases()
     yield made
     made.remove_images()
+
+
+@pytest.fixture
+def offered(unit, releases):
+    """(the release that runs, the one offered); settings are put back afterwards."""
+    for name in ("good-0", "good-1"):
+        releases.prepare(name)
+    running = unit.release()
+    other = next(name for name in ("good-0", "good-1") if releases.digests[name] != running)
+    yield running, releases.offer(other)
+    unit.settings({})
+    unit.host.run("panoptes-unit unlock; panoptes-unit unpin; panoptes-unit clear all")
+
+
+@pytest.fixture
+def unplugged(unit, releases):
+    """Cuts the unit off the registry: call it."""
+    address = releases.registry.partition(":")[0]
+    rule = f"OUTPUT --destination {address} --jump REJECT"
+    yield lambda: unit.check(f"iptables --append {rule}")
+    unit.host.run(f"iptables --delete {rule}")
+
+
+@pytest.fixture
+def refused(unit, offered, record_property):
+    """Call it with an exit code and words: an update ends so, says so and changes nothing; gives its answer."""
+
+    def update(code, words):
+        answer = unit.tool("update", expect=code)
+        assert words in answer["reason"], answer
+        assert answer["changed"] is False
+        unit.must_run(offered[0])
+        record_property("outcome", answer["reason"][:90])
+        return answer
+
+    return update
 
 
 @pytest.hookimpl(hookwrapper=True)

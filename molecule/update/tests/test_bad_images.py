@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from releases import BAD
-from unit_under_test import UnitUnderTest
+
+from lab.releases import BAD
+from lab.unit_under_test import UnitUnderTest
 
 # Where a fault shows only in time: as much of it as it needs.
 PATIENCE = {
@@ -64,7 +65,7 @@ def test_bad_release_is_undone(unit, releases, good, bad, record_property):
 
 
 @pytest.mark.fault("image: manifest without this platform")
-def test_missing_platform(unit, releases, good, record_property):
+def test_release_without_this_platform_is_refused_and_the_old_one_stays(unit, releases, good, record_property):
     releases.offer_without_this_platform()
     answer = unit.tool("update", expect=1)
     assert "s390x" in answer["reason"]
@@ -74,7 +75,7 @@ def test_missing_platform(unit, releases, good, record_property):
 
 
 @pytest.mark.fault("image: wrong architecture")
-def test_wrong_architecture(unit, releases, good, record_property):
+def test_image_of_another_architecture_is_refused_and_the_old_release_stays(unit, releases, good, record_property):
     releases.offer_wrong_architecture()
     answer = unit.tool("update", expect=1)
     assert "s390x" in answer["reason"]

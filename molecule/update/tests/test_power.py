@@ -8,10 +8,10 @@ import subprocess
 from collections import defaultdict
 
 import pytest
-import unit_checks
-from unit_under_test import UnitUnderTest
 
-from panoptes_utils.unit.journal import POINTS
+from lab.settings import read_lab
+from lab.unit_under_test import UnitUnderTest
+from panoptes_unit.deploy.journal import POINTS
 
 # kind of fault -> the points at which it was really injected
 INJECTED: dict[str, set[str]] = defaultdict(set)
@@ -66,7 +66,7 @@ def settled(unit, step, record_property, expected=None):
 
 @pytest.mark.fault("SIGKILL of the tool at {point}")
 @at_every_point
-def test_tool_killed(unit, step, point, record_property):
+def test_killed_tool_recovers_to_one_whole_release(unit, step, point, record_property):
     answer = unit.tool("update", "--force", env=f"PANOPTES_UNIT_DIE_AT={point}")
     assert answer["rc"] == 128 + signal.SIGKILL, answer
     INJECTED["tool"].add(point)
@@ -93,23 +93,12 @@ def test_tool_killed_under_compose(unit, step, record_property):
     settled(unit, step, record_property, expected=step[0])
 
 
-def halted_at(unit, point, *arguments):
-    """Starts an update that halts at a point; returns it when it has."""
-    process = unit.start("update", *arguments, env=f"PANOPTES_UNIT_STOP_AT={point}")
-    try:
-        unit.wait_for("grep -q '^State:.T' /proc/$(cat /var/lib/panoptes-unit/lock)/status")
-    except AssertionError:
-        print(process.communicate(timeout=5))
-        raise
-    return process
-
-
 @pytest.mark.fault("SIGKILL of dockerd at {point}")
 @at_every_point
-def test_engine_killed(unit, step, point, record_property):
+def test_killed_engine_comes_back_and_the_tool_ends_with_one_whole_release(unit, step, point, record_property):
     """The tool goes on: up to the end, or back, or as far as it comes without an engine."""
     unit.check("systemctl reset-failed docker")  # systemd gives up on a service that is killed too often
-    process = halted_at(unit, point)
+    process = unit.update_halted_at(point)
     unit.check("systemctl kill --kill-whom=main --signal=KILL docker")
     INJECTED["engine"].add(point)
     unit.check("kill -CONT $(cat /var/lib/panoptes-unit/lock)")
@@ -126,10 +115,10 @@ def test_engine_killed(unit, step, point, record_property):
     [("switch:file", "broken"), ("commit:state", "updated"), ("undo:before", "broken")],
     indirect=["point"],
 )
-def test_engine_stays_away(unit, step, point, verdict, record_property):
+def test_what_an_absent_engine_left_open_is_finished_by_the_next_boot(unit, step, point, verdict, record_property):
     """What could not be finished without an engine is finished by the next boot; so far the history calls it broken."""
     unit.settings({"limits": {"soak_s": 0, "healthy_s": 5}})
-    process = halted_at(unit, point)
+    process = unit.update_halted_at(point)
     unit.check("systemctl kill --kill-whom=main --signal=KILL docker; systemctl stop docker.socket docker")
     unit.check("kill -CONT $(cat /var/lib/panoptes-unit/lock)")
     answer = json.loads(process.communicate(timeout=120)[0])
@@ -141,15 +130,15 @@ def test_engine_stays_away(unit, step, point, verdict, record_property):
 
 
 def docker(*arguments: str) -> None:
-    lab = unit_checks.lab()
+    lab = read_lab()
     subprocess.run([lab["docker_cli"], "--host", lab["docker_host"], *arguments], check=True, capture_output=True)
 
 
 @pytest.mark.fault("hard kill of the unit at {point}")
 @at_every_point
-def test_unit_killed(unit, step, point, record_property):
+def test_killed_unit_recovers_at_boot_without_anybody(unit, step, point, record_property):
     """The boot unit recovers; nobody types anything."""
-    process = halted_at(unit, point)
+    process = unit.update_halted_at(point)
     docker("kill", "--signal", "KILL", unit.name)
     INJECTED["unit"].add(point)
     process.communicate(timeout=30)
@@ -159,6 +148,6 @@ def test_unit_killed(unit, step, point, record_property):
     settled(unit, step, record_property, expected=step[point.startswith("commit")])
 
 
-def test_every_point_is_covered():
+def test_every_kind_of_fault_was_injected_at_every_point():
     """Each kind of fault was injected at each point: a new point of the journal is tested, or this fails."""
     assert {kind: set(POINTS) for kind in ("tool", "engine", "unit")} == INJECTED

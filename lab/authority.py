@@ -1,8 +1,11 @@
 """The lab's own certificate authority and the registry's certificate."""
 
+from __future__ import annotations
+
 import datetime
 import ipaddress
 from pathlib import Path
+from typing import Optional
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -51,7 +54,14 @@ def _good(path: Path, address: str = "") -> bool:
     return ipaddress.ip_address(address) in names.get_values_for_type(x509.IPAddress)
 
 
-def _certificate(name, key, issuer, issuer_key, days, address=""):
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: Optional[x509.Certificate],
+    issuer_key: ec.EllipticCurvePrivateKey,
+    days: int,
+    address: str = "",
+) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = (

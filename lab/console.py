@@ -1,13 +1,15 @@
 """What a person sees: one line a step, its time, and the end of its log when it fails."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from rich.console import Console
 
@@ -20,7 +22,7 @@ class LabError(Exception):
 
 
 @contextmanager
-def step(title: str):
+def step(title: str) -> Iterator[None]:
     """Name a step before it runs and say how long it took."""
     out.print(f"[cyan]▸[/] {title}")
     start = time.monotonic()
@@ -66,10 +68,12 @@ def run(
     """
     words = [str(word) for word in command]
     variables = {**os.environ, **(env or {})}
-    given = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
+    given: dict[str, Any] = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
     try:
         if log is None:
-            done = subprocess.run(words, capture_output=True, env=variables, timeout=timeout, check=False, **given)
+            done: subprocess.CompletedProcess[bytes] = subprocess.run(
+                words, capture_output=True, env=variables, timeout=timeout, check=False, **given
+            )
             text, problems = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         else:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +89,7 @@ def run(
     if done.returncode:
         tail = "\n".join((problems or text).strip().splitlines()[-25:])
         where = f" (all of it: {log})" if log else ""
-        raise LabError(f"{' '.join(words[:4])} … ended with {done.returncode}{where}\n{tail}")
+        raise LabError(f"{' '.join(words[:4])} … ended with exit code {done.returncode}{where}\n{tail}")
     return text
 
 

@@ -16,13 +16,13 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-import unit_checks
+from .flavours import FLAVOURS
+from .settings import read_lab
 
 BIN = "/opt/conda/envs/panoptes-env/bin"
 OCI = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 SIGNATURES = "application/vnd.oci.image.manifest.v1+json"
-PLATFORMS = {"amd64": ("amd64", ""), "arm32v7": ("arm", "v7"), "arm64v8": ("arm64", "v8")}
 
 # Programs put in front of the real ones; `$real` is the one they stand before.
 CONFIG, HUB = "panoptes-config-server", "panoptes-messaging-hub"
@@ -46,16 +46,20 @@ BAD = {
 
 
 class Releases:
-    """Builds, pushes and tags images of a flavour (this machine's own if none is named); units look at `source`."""
+    """Builds, pushes and tags images of a flavour (this machine's own if none is named); units look at `source`.
 
-    def __init__(self, flavour: str = "") -> None:
-        self.lab = unit_checks.lab()
+    `folder` in the registry is one's own where other tests may offer releases at the same time.
+    """
+
+    def __init__(self, flavour: str = "", folder: str = "update-tests") -> None:
+        self.lab = read_lab()
         flavour = flavour or self.lab["architecture"]
         self.registry = self.lab["registry"]
-        self.path = f"update-tests/{flavour}/panoptes-utils"  # scenarios may run side by side
+        self.path = f"{folder}/{flavour}/panoptes-utils"  # scenarios may run side by side
         self.source = f"{self.registry}/{self.path}:latest"
         self.base = f"{self.registry}/panoptes-utils:{flavour}"
-        self.architecture, self.variant = PLATFORMS[flavour]
+        _, self.architecture, *variant = FLAVOURS[flavour].platform.split("/")
+        self.variant = "".join(variant)
         self._tls = ssl.create_default_context(cafile=self.lab["ca_file"])
         self.digests: dict[str, str] = {}
         self.index = ""  # digest of what `latest` is now

@@ -8,11 +8,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import authority
-from console import LabError, as_root, run, step
-from settings import LABEL, NETWORK, State, cache, registry_address, subnet
-
 import docker
+
+from . import authority
+from .console import LabError, as_root, run, step
+from .settings import LABEL, NETWORK, State, cache, registry_address, subnet
 
 CONTAINER = f"{NETWORK}-registry"
 _WAIT = 30  # seconds for the registry to answer
@@ -70,14 +70,14 @@ def _network(api: docker.DockerClient) -> None:
                 )
             except docker.errors.APIError as error:
                 raise LabError(
-                    f"network {wanted} cannot be had ({error.explanation}); choose another with PANOPTES_LAB_SUBNET"
+                    f"network {wanted} is not available ({error.explanation}); choose another with PANOPTES_LAB_SUBNET"
                 ) from None
         return
     found = network.attrs["IPAM"]["Config"][0]["Subnet"]
     if found != wanted:
         raise LabError(
             f"network {NETWORK} is {found}, not PANOPTES_LAB_SUBNET={wanted}; "
-            "run `python molecule/lab clean` first, or leave the variable out"
+            "run `python -m lab clean` first, or leave the variable out"
         )
 
 

@@ -1,11 +1,14 @@
 """QEMU's control socket."""
 
+from __future__ import annotations
+
 import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
-from console import LabError
+from ..console import LabError
 
 _WAIT = 30  # seconds for QEMU to open its socket
 
@@ -29,14 +32,14 @@ class Monitor:
         self._lines.readline()  # the greeting
         self.execute("qmp_capabilities")
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(self, *_exception) -> None:
+    def __exit__(self, *_exception: Any) -> None:
         self._lines.close()
         self._socket.close()
 
-    def execute(self, command: str, **arguments):
+    def execute(self, command: str, **arguments: Any) -> Any:
         """Run a command and return its answer.
 
         Raises:

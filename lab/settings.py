@@ -1,40 +1,40 @@
 """Where the lab keeps its things, what they are called, and what it has already made."""
 
+from __future__ import annotations
+
 import fcntl
 import ipaddress
 import json
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from console import LabError
+from panoptes_unit.files import read_json, write_durably
 
-TOP = Path(__file__).resolve().parents[2]
+from .console import LabError
+from .flavours import FLAVOURS
+
+TOP = Path(__file__).resolve().parents[1]
 # Every container, volume, network and image of the lab carries LABEL=NETWORK: that is what `clean` removes.
 LABEL = "org.projectpanoptes.lab"
 NETWORK = os.environ.get("PANOPTES_LAB_NETWORK", "panoptes-lab")
 SUBNET = os.environ.get("PANOPTES_LAB_SUBNET", "172.30.63.0/24")
 SUITE = "trixie"
+LAB_FILE = "lab.json"
 DOCKER_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8", "armv7l": "arm32v7"}
-PLATFORMS = {"amd64": "linux/amd64", "arm32v7": "linux/arm/v7", "arm64v8": "linux/arm64/v8"}
-DEBIAN = {"amd64": "amd64", "arm32v7": "armhf", "arm64v8": "arm64"}
-# What is emulated; docker/build-image.sh says what a processor with more to it costs.
-PROCESSORS = {"arm32v7": "cortex-a15", "arm64v8": "cortex-a72"}
 
 
 def architecture() -> str:
     """This machine's flavour (amd64, arm32v7 or arm64v8)."""
     machine = platform.machine()
-    try:
-        return _MACHINES[machine]
-    except KeyError:
-        raise LabError(
-            f"no flavour of the images runs on machine type {machine!r}; use an amd64, ARMv7 or ARM64 machine"
-        ) from None
+    for name, flavour in FLAVOURS.items():
+        if machine in flavour.machines:
+            return name
+    raise LabError(f"no flavour of the images runs on machine type {machine!r}; use an amd64, ARMv7 or ARM64 machine")
 
 
 def subnet() -> ipaddress.IPv4Network:
@@ -55,21 +55,35 @@ def registry_address() -> str:
 
 def cache() -> Path:
     """The lab's folder outside the checkout."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(os.environ.get("PANOPTES_LAB_CACHE") or Path(home) / "panoptes-lab")
+    path = _place()
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write a file that is always either the old or the new one."""
-    temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _place() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("PANOPTES_LAB_CACHE") or Path(home) / "panoptes-lab")
+
+
+def write_lab(content: dict) -> None:
+    """Write down what stands, for everybody who uses the lab: `lab.json`."""
+    _write_json(cache() / LAB_FILE, content)
+
+
+def read_lab() -> dict:
+    """What `python -m lab up` wrote down.
+
+    Raises:
+        LabError: there is no lab on this machine.
+    """
+    content = read_json(_place() / LAB_FILE)
+    if content is None:
+        raise LabError(f"there is no lab in {_place()}; `make lab` brings it up")
+    return content
+
+
+def _write_json(path: Path, content: dict) -> None:
+    write_durably(path, json.dumps(content, indent=2) + "\n")
 
 
 class State:
@@ -77,18 +91,15 @@ class State:
 
     def __init__(self) -> None:
         self._path = cache() / "state.json"
-        try:
-            self._content = json.loads(self._path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            self._content = {}
+        self._content = read_json(self._path) or {}
 
-    def get(self, key: str, default=None):
+    def get(self, key: str, default: Any = None) -> Any:
         return self._content.get(key, default)
 
-    def set(self, key: str, value) -> None:
+    def set(self, key: str, value: Any) -> None:
         if self._content.get(key) != value:
             self._content[key] = value
-            write_json(self._path, self._content)
+            _write_json(self._path, self._content)
 
     def add(self, key: str, value: str) -> None:
         """Add a value to a list that holds each value once."""
@@ -102,7 +113,7 @@ def _lock_file() -> Path:
 
 
 @contextmanager
-def lock():
+def lock() -> Iterator[None]:
     """One `up` or `clean` at a time; a second one waits."""
     while True:
         with _lock_file().open("w") as file:

@@ -1,5 +1,7 @@
 """Docker Engine on this machine: used if it answers, else installed, and started where no systemd does it."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import signal
@@ -8,12 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from console import LabError, as_root, out, run, step
-from settings import DOCKER_HOST, TOP, State, cache
-
 import docker
 
-_PLAYBOOK = TOP / "molecule" / "lab" / "engine.yml"
+from .console import LabError, as_root, out, run, step
+from .settings import DOCKER_HOST, TOP, State, cache
+
+_PLAYBOOK = TOP / "lab" / "engine.yml"
 _WAIT = 60  # seconds for the engine to answer after its start
 
 
@@ -27,7 +29,7 @@ def client() -> docker.DockerClient:
         api = docker.DockerClient(base_url=DOCKER_HOST, timeout=600)
         api.ping()
     except docker.errors.DockerException as error:
-        raise LabError(f"no Docker Engine answers on {DOCKER_HOST} ({error}); run `python molecule/lab up`") from None
+        raise LabError(f"no Docker Engine answers on {DOCKER_HOST} ({error}); run `python -m lab up`") from None
     return api
 
 
@@ -86,7 +88,7 @@ def _start(state: State) -> None:
     else:
         if os.geteuid() != 0:
             raise LabError(
-                "Docker Engine is installed but not running, and no systemd is here to start it; "
+                "Docker Engine is installed but not running, and there is no systemd here to start it; "
                 "start dockerd, or run this as root"
             )
         log = cache() / "logs" / "dockerd.log"
@@ -110,7 +112,7 @@ def _start(state: State) -> None:
     while not answers():
         if not _systemd() and process.poll() is not None:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise LabError(f"dockerd ended with {process.returncode} (all of it: {log})\n{tail}")
+            raise LabError(f"dockerd ended with exit code {process.returncode} (all of it: {log})\n{tail}")
         if time.monotonic() > deadline:
             raise LabError(f"Docker Engine did not answer within {_WAIT} s on {DOCKER_HOST}")
         time.sleep(0.2)
@@ -133,10 +135,10 @@ def build_cli(state: State) -> str:
             cache() / "logs" / "buildx-install.log",
         )
     state.set("engine_packages", sorted(set(state.get("engine_packages", [])) | (_packages() - before)))
-    for name in found:
-        if name and Path(name).exists() and _has_buildkit(name):
-            state.set("docker_cli", name)
-            return name
+    for again in found:
+        if again and Path(again).exists() and _has_buildkit(again):
+            state.set("docker_cli", again)
+            return again
     raise LabError(
         "no docker command line here has BuildKit; install docker-buildx (Debian) or "
         "docker-buildx-plugin (Docker's repository)"
@@ -169,7 +171,7 @@ def down(state: State) -> None:
             run(as_root(["rm", "-rf", "--one-file-system", path]))
 
 
-def _is_dockerd(pid) -> bool:
+def _is_dockerd(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dockerd"
     except OSError:

@@ -1,25 +1,24 @@
 """The lab: Docker Engine, both images, a TLS registry and the image of a simulated unit, on this machine."""
 
+from __future__ import annotations
+
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Tuple
 
 import click
-import emulation
-import engine
-import panoptes_images
-import registry
-import rootfs
-import settings
-import small_images
-from console import LabError, as_root, out, run, step
 from rich.markup import escape
 from rich.table import Table
-from vm import vm
 
 import docker
+
+from . import emulation, engine, panoptes_images, registry, rootfs, settings, small_images
+from .console import LabError, as_root, out, run, step
+from .flavours import FLAVOURS
+from .vm import vm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,14 +30,14 @@ def main() -> None:
 @click.option(
     "--flavours", metavar="LIST", help="Comma-separated, for instance amd64,arm32v7; default: this machine's."
 )
-def up(flavours) -> None:
+def up(flavours: str) -> None:
     """Bring everything up; where it stands already, nothing happens."""
     start = time.monotonic()
     own = settings.architecture()
     wanted = list(dict.fromkeys([own, *(flavours.split(",") if flavours else [])]))
-    unknown = set(wanted) - set(settings.PLATFORMS)
+    unknown = set(wanted) - set(FLAVOURS)
     if unknown:
-        raise LabError(f"unknown flavour {', '.join(sorted(unknown))}; known are {', '.join(settings.PLATFORMS)}")
+        raise LabError(f"unknown flavour {', '.join(sorted(unknown))}; known are {', '.join(FLAVOURS)}")
     with settings.lock():
         lab = bring_up([own])
     foreign = [flavour for flavour in wanted if flavour != own]
@@ -85,7 +84,7 @@ def bring_up(flavours: list) -> dict:
         "images": panoptes_images.references(),
         "architecture": own,
     }
-    settings.write_json(settings.cache() / "lab.json", lab)
+    settings.write_lab(lab)
     return lab
 
 
@@ -97,7 +96,7 @@ def bring_up_emulation(cli: str, own: str, flavours: list) -> None:
         rootfs.up(engine.client(), state, cli, flavour)
 
 
-def _registry(api, state, cli, base, base_id):
+def _registry(api: docker.DockerClient, state: settings.State, cli: str, base: str, base_id: str) -> Any:
     return registry.up(api, state, small_images.registry(api, cli, base, base_id))
 
 
@@ -161,17 +160,27 @@ def status() -> None:
     out.print(table)
 
 
-@main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
-@click.pass_context
-def unit(context) -> None:
+@main.command()
+@click.option("--remove", is_flag=True, help="Remove that unit, keep the lab.")
+@click.option(
+    "--name",
+    envvar="PANOPTES_LAB_UNIT",
+    default="panoptes-unit",
+    show_default=True,
+    help="What its container is called; PANOPTES_LAB_UNIT says the same to `make unit` and `make unit-clean`.",
+)
+def unit(remove: bool, name: str) -> None:
     """A simulated unit on this machine: provisioned, services answering, a sky image solved."""
-    import unit as simulated
+    from . import simulated_unit
 
-    if not {"--remove", "--help", "-h"} & set(context.args):
-        with settings.lock():
-            bring_up([settings.architecture()])
-    sys.argv = ["lab unit", *context.args]
-    sys.exit(simulated.main())
+    if remove and not (settings.cache() / "lab.json").exists():
+        raise LabError("there is no lab on this machine, so there is no unit to remove")
+    if remove:
+        simulated_unit.remove(name)
+        return
+    with settings.lock():
+        bring_up([settings.architecture()])
+    simulated_unit.make(name)
 
 
 def _real_frames() -> list:
@@ -184,14 +193,14 @@ def _real_frames() -> list:
 
 @main.command(name="test-image")
 @click.argument("pytest_arguments", nargs=-1)
-def test_image(pytest_arguments) -> None:
+def test_image(pytest_arguments: Tuple[str, ...]) -> None:
     """The module's tests inside panoptes-utils, the checkout mapped over the module."""
     _in_image("scripts/testing/run_tests.sh", *pytest_arguments)
 
 
 @main.command(name="in-image", context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
-def in_image(words) -> None:
+def in_image(words: Tuple[str, ...]) -> None:
     """COMMAND inside panoptes-utils, the checkout mapped over the module."""
     _in_image(*words)
 

@@ -5,10 +5,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from console import LabError, as_root, out, run, step
-from settings import DEBIAN, DOCKER_HOST, LABEL, NETWORK, PLATFORMS, PROCESSORS, SUITE, State, cache
-
 import docker
+
+from .console import LabError, as_root, out, run, step
+from .flavours import FLAVOURS
+from .settings import DOCKER_HOST, LABEL, NETWORK, SUITE, State, cache
 
 _PUBLIC = f"debian:{SUITE}-slim"
 _PULL_TIMEOUT = 20  # seconds; where there is no public registry this is what a first run pays
@@ -44,7 +45,7 @@ def up(api: docker.DockerClient, state: State, cli: str, flavour: str) -> str:
 def _pull(api: docker.DockerClient, cli: str, flavour: str) -> bool:
     try:
         run(
-            [cli, "--host", DOCKER_HOST, "pull", "--quiet", "--platform", PLATFORMS[flavour], _PUBLIC],
+            [cli, "--host", DOCKER_HOST, "pull", "--quiet", "--platform", FLAVOURS[flavour].platform, _PUBLIC],
             timeout=_PULL_TIMEOUT,
         )
     except LabError:
@@ -78,13 +79,13 @@ def _make(cli: str, state: State, flavour: str) -> None:
         options = [f"--dpkgopt={line}" for line in (*_SLIM, "force-unsafe-io")]
         debootstrap = [
             "env",
-            *([f"QEMU_CPU={PROCESSORS[flavour]}"] if flavour in PROCESSORS else []),
+            *([f"QEMU_CPU={FLAVOURS[flavour].processor}"] if FLAVOURS[flavour].processor else []),
             "mmdebstrap",
             "--variant=minbase",
-            f"--architectures={DEBIAN[flavour]}",
+            f"--architectures={FLAVOURS[flavour].debian}",
             *options,
         ]
-        debootstrap += ['--aptopt=Acquire::Languages "none"', SUITE, tar]
+        debootstrap += ['--aptopt=Acquire::Languages "none"', SUITE, str(tar)]
         log = cache() / "logs" / f"rootfs-{flavour}.log"
         try:
             run(as_root([*debootstrap, *sources()]), log)
@@ -92,7 +93,7 @@ def _make(cli: str, state: State, flavour: str) -> None:
             # Mirrors carry the updates of less common architectures late: the release itself will do.
             if "Failed to fetch" not in str(error):
                 raise
-            out.print(f"  the mirror's updates for {DEBIAN[flavour]} are incomplete: going on without them")
+            out.print(f"  the mirror's updates for {FLAVOURS[flavour].debian} are incomplete: going on without them")
             run(as_root([*debootstrap, sources()[0]]), log)
         (Path(folder) / "Dockerfile").write_text(
             f'FROM scratch\nADD rootfs.tar /\nLABEL {LABEL}={NETWORK}\nCMD ["bash"]\n', encoding="utf-8"
@@ -106,7 +107,7 @@ def _make(cli: str, state: State, flavour: str) -> None:
                 "build",
                 "--quiet",
                 "--platform",
-                PLATFORMS[flavour],
+                FLAVOURS[flavour].platform,
                 "--tag",
                 image_name(flavour),
                 folder,

@@ -1,9 +1,9 @@
 """Virtual machines that stand for a Raspberry Pi (arm32v7, arm64v8)."""
 
 import click
-from console import out
 from rich.table import Table
 
+from ..console import out
 from .boards import BOARDS
 from .machine import Machine, machines
 from .saved import clone

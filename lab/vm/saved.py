@@ -6,14 +6,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import emulation
-import engine
-import rootfs
-from console import LabError, step
-from settings import State, architecture, lock
-
 import docker
 
+from .. import emulation, engine, rootfs
+from ..console import LabError, step
+from ..settings import State, architecture, lock
 from . import disk, images
 from .boards import Board, board, command
 from .machine import Machine, machines

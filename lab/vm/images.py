@@ -1,14 +1,8 @@
 """Two images for virtual machines: the programs that run them, and the system that a blank one starts with."""
 
-import hashlib
-import tempfile
-from pathlib import Path
-
-from console import run, step
-from settings import DOCKER_HOST, LABEL, NETWORK, PLATFORMS, cache
-
 import docker
 
+from ..small_images import build
 from .boards import BENCH_ADDRESS, BENCH_MAC, WORLD_MAC, Board
 
 USER = "pi"
@@ -53,38 +47,10 @@ LABEL {{label}}={{lab}}
 
 def tools(api: docker.DockerClient, cli: str, base: str, base_id: str, flavour: str) -> str:
     """The image with QEMU, for this machine's own flavour; returns its name."""
-    return _build(api, cli, "vm-tools", TOOLS, base, base_id, flavour)
+    return build(api, cli, "vm-tools", TOOLS, base, base_id, flavour)
 
 
 def system(api: docker.DockerClient, cli: str, base: str, base_id: str, kind: Board) -> str:
     """The image of a blank machine's system; returns its name."""
     template = SYSTEM.replace("{kernel}", kind.kernel).replace("{processor}", kind.processor)
-    return _build(api, cli, f"vm-{kind.flavour}", template, base, base_id, kind.flavour)
-
-
-def _build(api: docker.DockerClient, cli: str, name: str, template: str, base: str, base_id: str, flavour: str) -> str:
-    text = template.format(base=base, label=LABEL, lab=NETWORK)
-    tag = f"{NETWORK}/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
-    try:
-        api.images.get(tag)
-    except docker.errors.ImageNotFound:
-        with step(f"image {tag}"), tempfile.TemporaryDirectory(dir=cache()) as folder:
-            Path(folder, "Dockerfile").write_text(text, encoding="utf-8")
-            run(
-                [
-                    cli,
-                    "--host",
-                    DOCKER_HOST,
-                    "build",
-                    "--progress",
-                    "plain",
-                    "--platform",
-                    PLATFORMS[flavour],
-                    "--tag",
-                    tag,
-                    folder,
-                ],
-                cache() / "logs" / f"image-{name}.log",
-                env={"DOCKER_BUILDKIT": "1"},
-            )
-    return tag
+    return build(api, cli, f"vm-{kind.flavour}", template, base, base_id, kind.flavour)

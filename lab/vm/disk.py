@@ -4,9 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from console import LabError, run
-from settings import DOCKER_HOST, cache
-
+from ..console import LabError, run
+from ..settings import DOCKER_HOST, cache
 from . import images
 
 DISK_SIZE = "12G"

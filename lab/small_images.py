@@ -4,10 +4,11 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from console import run, step
-from settings import DOCKER_HOST, LABEL, NETWORK, cache
-
 import docker
+
+from .console import run, step
+from .flavours import FLAVOURS
+from .settings import DOCKER_HOST, LABEL, NETWORK, cache
 
 _APT = """\
 RUN echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/image-build \\
@@ -50,24 +51,34 @@ CMD ["sh", "-c", "mount -o remount,rw /proc/sys; exec /lib/systemd/systemd"]
 
 def registry(api: docker.DockerClient, cli: str, base: str, base_id: str) -> str:
     """The registry's image; returns its name."""
-    return _up(api, cli, "registry", _REGISTRY, base, base_id)
+    return build(api, cli, "registry", _REGISTRY, base, base_id)
 
 
 def unit(api: docker.DockerClient, cli: str, base: str, base_id: str) -> str:
     """The image of a simulated unit; returns its name."""
-    return _up(api, cli, "unit", _UNIT, base, base_id)
+    return build(api, cli, "unit", _UNIT, base, base_id)
 
 
-def _up(api: docker.DockerClient, cli: str, name: str, template: str, base: str, base_id: str) -> str:
+def build(
+    api: docker.DockerClient, cli: str, name: str, template: str, base: str, base_id: str, flavour: str = ""
+) -> str:
+    """An image of the lab's own, built where there is none of this text and this base yet; returns its name.
+
+    Args:
+        template: its Dockerfile, with `{base}`, `{label}` and `{lab}` to be filled in.
+        base: the name of the image that it stands on, and `base_id` which one that is now.
+        flavour: where it is not this machine's own.
+    """
     text = template.format(base=base, label=LABEL, lab=NETWORK)
     tag = f"{NETWORK}/{name}:{hashlib.sha256((text + base_id).encode()).hexdigest()[:12]}"
+    platform = ["--platform", FLAVOURS[flavour].platform] if flavour else []
     try:
         api.images.get(tag)
     except docker.errors.ImageNotFound:
         with step(f"image {tag}"), tempfile.TemporaryDirectory(dir=cache()) as folder:
             Path(folder, "Dockerfile").write_text(text, encoding="utf-8")
             run(
-                [cli, "--host", DOCKER_HOST, "build", "--progress", "plain", "--tag", tag, folder],
+                [cli, "--host", DOCKER_HOST, "build", "--progress", "plain", *platform, "--tag", tag, folder],
                 cache() / "logs" / f"image-{name}.log",
                 env={"DOCKER_BUILDKIT": "1"},
             )

@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 from typing import Optional
 
-import engine
-from console import LabError, run
-from settings import DOCKER_HOST, LABEL, NETWORK, State
-
 import docker
 
+from .. import engine
+from ..console import LabError, run
+from ..settings import DOCKER_HOST, LABEL, NETWORK, State
 from . import disk, images
 from .boards import board, command
 from .qmp import Monitor
@@ -56,7 +55,7 @@ class Machine:
         try:
             return json.loads((self.folder / "machine.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise LabError(f"there is no machine {self.name}: python molecule/lab vm create {self.name}") from None
+            raise LabError(f"there is no machine {self.name}: python -m lab vm create {self.name}") from None
 
     @property
     def ansible_connection(self) -> dict:
@@ -166,10 +165,10 @@ class Machine:
                 return time.monotonic() - start
             if time.monotonic() - start > limit:
                 raise LabError(
-                    f"machine {self.name} lets nobody in after {limit:.0f} s ({login.stderr.strip()})\n{self.console()}"
+                    f"{self.name} accepts no login after {limit:.0f} s ({login.stderr.strip()})\n{self.console()}"
                 )
             if not self.running():
-                raise LabError(f"machine {self.name} went off while it started\n{self.console()}")
+                raise LabError(f"machine {self.name} switched itself off while it started\n{self.console()}")
             time.sleep(1)
 
     def console(self, lines: int = 20) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-TOP = Path(__file__).parents[2]
+from .settings import read_lab
+
+TOP = Path(__file__).parents[1]
 
 SERVICES = ("config-server", "messaging-hub")
 PAIRS = ((6500, 6501), (6510, 6511))
@@ -18,34 +21,26 @@ CONFIG_PORT = 6563
 RELEASE_FILE = "/etc/panoptes/release.env"
 
 
-def lab() -> dict:
-    """What `python molecule/lab up` wrote down about the lab."""
-    cache = os.environ.get("PANOPTES_LAB_CACHE")
-    if not cache:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "panoptes-lab"
-    return json.loads((Path(cache) / "lab.json").read_text(encoding="utf-8"))
-
-
 def unit_address(name: str) -> str:
     """The address of a unit container in the lab's network."""
-    here = lab()
+    here = read_lab()
     command = [here["docker_cli"], "--host", here["docker_host"], "inspect", name]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(answer)[0]["NetworkSettings"]["Networks"][here["network"]]["IPAddress"]
 
 
-def release(host) -> dict[str, str]:
+def release(host: Any) -> dict[str, str]:
     """The unit's release file as a dict."""
     lines = host.file(RELEASE_FILE).content_string.splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
-def inspect(host, container: str) -> dict:
+def inspect(host: Any, container: str) -> dict:
     """`docker inspect` of one container on the unit."""
     return json.loads(host.check_output("docker inspect %s", container))[0]
 
 
-def logs(host) -> str:
+def logs(host: Any) -> str:
     """What to read when a check fails: the containers' logs and the engine's journal."""
     parts = []
     for service in SERVICES:
@@ -55,7 +50,7 @@ def logs(host) -> str:
     return "\n".join(parts)
 
 
-def wait_healthy(host, limit_s: float = 120.0) -> None:
+def wait_healthy(host: Any, limit_s: float = 120.0) -> None:
     """Waits until both services report healthy; fails with their logs at the limit."""
     end = time.monotonic() + limit_s
     states: dict[str, str] = {}
@@ -69,7 +64,7 @@ def wait_healthy(host, limit_s: float = 120.0) -> None:
     raise AssertionError(f"not healthy after {limit_s:.0f} s: {states}\n{logs(host)}")
 
 
-def config(host) -> dict:
+def config(host: Any) -> dict:
     """The whole configuration, as the unit's config server answers it."""
     return json.loads(host.check_output("curl -fsS http://127.0.0.1:%s/get-config", str(CONFIG_PORT)))
 
@@ -78,15 +73,15 @@ ROUND_TRIP = """
 import sys, time
 from panoptes_utils.messaging import PanMessaging
 for pair in sys.argv[1:]:
-    sub, pub = map(int, pair.split(":"))
-    listener = PanMessaging.create_subscriber(pub, topic="CHECK")
-    speaker = PanMessaging.create_publisher(sub)
+    in_port, out_port = map(int, pair.split(":"))
+    listener = PanMessaging.create_subscriber(out_port, topic="CHECK")
+    speaker = PanMessaging.create_publisher(in_port)
     end = time.monotonic() + 20
     while time.monotonic() < end:
         sent = time.monotonic()
-        speaker.send_message("CHECK", {"pair": sub})
+        speaker.send_message("CHECK", {"pair": in_port})
         topic, message = listener.receive_message(timeout_ms=500)
-        if topic == "CHECK" and message["pair"] == sub:
+        if topic == "CHECK" and message["pair"] == in_port:
             print(f"{(time.monotonic() - sent) * 1e3:.1f}")
             break
     else:
@@ -94,16 +89,16 @@ for pair in sys.argv[1:]:
 """
 
 
-def round_trips_ms(host, *pairs: tuple[int, int]) -> list[float]:
+def round_trips_ms(host: Any, *pairs: tuple[int, int]) -> list[float]:
     """Milliseconds that a message took through each hub pair; fails with the logs where one came not back."""
-    words = " ".join(f"{sub}:{pub}" for sub, pub in pairs)
+    words = " ".join(f"{in_port}:{out_port}" for in_port, out_port in pairs)
     answer = host.run(f"docker exec messaging-hub python -c %s {words}", ROUND_TRIP)
     assert answer.rc == 0, answer.stderr + logs(host)
     return [float(line) for line in answer.stdout.split()]
 
 
 @contextmanager
-def scratch(host):
+def scratch(host: Any) -> Iterator[str]:
     """A folder on the unit that the image's user may write."""
     path = "/var/panoptes/scratch"
     host.check_output("install -d -o 1000 -g 1000 %s", path)
@@ -113,23 +108,23 @@ def scratch(host):
         host.run("rm -rf %s", path)
 
 
-def in_image(host, folder: str, *arguments: str):
+def in_image(host: Any, folder: str, *arguments: str) -> Any:
     """Runs a command in the unit's release with `folder` at /sky: no network, no privileges."""
     image = release(host)["PANOPTES_UTILS_IMAGE"]
     options = "--rm --network none --read-only --cap-drop ALL --tmpfs /tmp -v %s:/sky %s"
     return host.run(f"docker run {options} " + " ".join(["%s"] * len(arguments)), folder, image, *arguments)
 
 
-def solve(host, folder: str, name: str) -> dict:
+def solve(host: Any, folder: str, name: str) -> dict:
     """Solves a frame in `folder` inside the image; the answer of `panoptes-utils image solve`."""
     solved = in_image(host, folder, "panoptes-utils", "image", "solve", f"/sky/{name}", "--json")
     assert solved.rc == 0, solved.stdout + solved.stderr
     return json.loads(solved.stdout)
 
 
-def simulate_sky(host, folder: str) -> dict:
+def simulate_sky(host: Any, folder: str) -> dict:
     """Renders Orion's belt as this unit's camera would see it to `simulated.fits`; the true pointing."""
-    helper = (TOP / "tests" / "sky_simulator.py").read_text(encoding="utf-8")
+    helper = (TOP / "tests" / "helpers" / "sky_simulator.py").read_text(encoding="utf-8")
     write = host.run(f"cat > {folder}/sky_simulator.py <<'PYTHON'\n{helper}\nPYTHON")
     assert write.rc == 0, write.stderr
     pointing = ["--ra", "84.05", "--dec", "-1.2", "--pixscale", "10.3", "--size", "900", "--seed", "7"]

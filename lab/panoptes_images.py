@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from console import run, step
-from settings import DOCKER_HOST, TOP, State, cache, registry_address
+from .console import run, step
+from .settings import DOCKER_HOST, TOP, State, cache, registry_address
 
 NAMES = ("panoptes-base", "panoptes-utils")
 # What goes into the images; docker/Dockerfile* copy nothing else.

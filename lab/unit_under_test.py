@@ -6,8 +6,10 @@ import json
 import shlex
 import subprocess
 import time
+from typing import Any
 
-import unit_checks
+from . import checks
+from .settings import read_lab
 
 SETTINGS = "/etc/panoptes/unit.yaml"
 TEST_SETTINGS = "/etc/panoptes/unit-under-test.yaml"
@@ -17,7 +19,7 @@ CONFIGURATION = "/var/panoptes/conf_files"
 class UnitUnderTest:
     """A provisioned unit; `host` is its testinfra host."""
 
-    def __init__(self, host, source: str) -> None:
+    def __init__(self, host: Any, source: str) -> None:
         self.host = host
         self.name = host.backend.get_hostname()
         self.source = source
@@ -64,7 +66,7 @@ class UnitUnderTest:
             "cat /var/lib/panoptes-unit/journal.jsonl; tail -n 3 /var/lib/panoptes-unit/history.jsonl"
         )
         containers = self.host.run("docker ps --all --no-trunc").stdout
-        return f"\n{state.stdout}\n{containers}\n{unit_checks.logs(self.host)}"
+        return f"\n{state.stdout}\n{containers}\n{checks.logs(self.host)}"
 
     def running(self) -> dict[str, str]:
         """service -> digest that its one container runs."""
@@ -80,7 +82,7 @@ class UnitUnderTest:
 
     def image(self) -> str:
         """What the release file names: an image by digest."""
-        return unit_checks.release(self.host)["PANOPTES_UTILS_IMAGE"]
+        return checks.release(self.host)["PANOPTES_UTILS_IMAGE"]
 
     def release(self) -> str:
         """The digest that the release file names."""
@@ -94,8 +96,8 @@ class UnitUnderTest:
         """Wholly on this release: file, both containers, and both work."""
         assert self.release() == digest, self.journal()
         running = self.running()
-        assert running == dict.fromkeys(unit_checks.SERVICES, digest), self.journal()
-        unit_checks.wait_healthy(self.host, 60)
+        assert running == dict.fromkeys(checks.SERVICES, digest), self.journal()
+        checks.wait_healthy(self.host, 60)
         doctor = self.tool("doctor")
         problems = [
             item for item in doctor["answer"] if item["problem"] and item["name"] in ("release", "services", "proof")
@@ -108,7 +110,7 @@ class UnitUnderTest:
 
     def start(self, *arguments: str, env: str = "") -> subprocess.Popen:
         """Starts one verb and returns at once."""
-        lab = unit_checks.lab()
+        lab = read_lab()
         words = " ".join(shlex.quote(word) for word in arguments)
         line = f"{env} exec panoptes-unit {words} --json --settings {TEST_SETTINGS}"
         command = [lab["docker_cli"], "--host", lab["docker_host"], "exec", self.name, "sh", "-c", line]
@@ -123,3 +125,13 @@ class UnitUnderTest:
                 return done.stdout
             time.sleep(0.1)
         raise AssertionError(f"{command}: not within {limit_s:g} s{self.journal()}")
+
+    def update_halted_at(self, point: str, *arguments: str) -> subprocess.Popen:
+        """Starts an update that halts at a point of the journal; returns it when it has."""
+        process = self.start("update", *arguments, env=f"PANOPTES_UNIT_STOP_AT={point}")
+        try:
+            self.wait_for("grep -q '^State:.T' /proc/$(cat /var/lib/panoptes-unit/lock)/status")
+        except AssertionError:
+            print(process.communicate(timeout=5))
+            raise
+        return process

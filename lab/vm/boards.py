@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from console import LabError
-from settings import PROCESSORS
+from ..console import LabError
+from ..flavours import FLAVOURS
 
 MEMORY_MB = 1024
 CORES = 2
@@ -21,12 +21,19 @@ class Board(NamedTuple):
 
 
 BOARDS = {
-    "arm32v7": Board("arm32v7", "qemu-system-arm", "virt", PROCESSORS["arm32v7"], "device", "linux-image-armmp-lpae"),
+    "arm32v7": Board(
+        "arm32v7",
+        "qemu-system-arm",
+        "virt",
+        FLAVOURS["arm32v7"].processor,
+        "device",
+        "linux-image-armmp-lpae",
+    ),
     "arm64v8": Board(
         "arm64v8",
         "qemu-system-aarch64",
         "virt,gic-version=3",
-        PROCESSORS["arm64v8"],
+        FLAVOURS["arm64v8"].processor,
         "pci,romfile=",
         "linux-image-cloud-arm64",
     ),

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from console import LabError, as_root, run, step
-from settings import State, cache
+from .console import LabError, as_root, run, step
+from .flavours import FLAVOURS
+from .settings import State, cache
 
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
-_NAMES = {"amd64": "qemu-x86_64", "arm32v7": "qemu-arm", "arm64v8": "qemu-aarch64"}
 
 
 def registered(flavour: str) -> bool:
     """Whether the kernel hands this flavour's programs to an emulator."""
     try:
-        return "enabled" in (_BINFMT / _NAMES[flavour]).read_text(encoding="utf-8")
+        return "enabled" in _registration(flavour).read_text(encoding="utf-8")
     except OSError:
         return False
 
@@ -37,22 +37,25 @@ def up(state: State, own: str, flavours: Sequence) -> None:
                 run(as_root(["tee", _BINFMT / "register"]), stdin=line.encode())
                 state.add("emulators", flavour)
             if not registered(flavour):
-                raise LabError(
-                    f"the kernel does not take the emulator for {flavour}; build it on a machine of its own kind"
-                )
+                raise LabError(f"this kernel does not accept the emulator for {flavour}; build it on such a machine")
 
 
 def down(state: State) -> None:
     """Take away what `up` registered and mounted."""
     for flavour in state.get("emulators", []):
         if registered(flavour):
-            run(as_root(["tee", _BINFMT / _NAMES[flavour]]), stdin=b"-1")
+            run(as_root(["tee", _registration(flavour)]), stdin=b"-1")
     if state.get("binfmt_mounted"):
         run(as_root(["umount", _BINFMT]))
     state.set("emulators", [])
     state.set("binfmt_mounted", False)
 
 
+def _registration(flavour: str) -> Path:
+    """What the kernel says of the emulator, and where it is told to forget it."""
+    return _BINFMT / FLAVOURS[flavour].emulator
+
+
 def _description(flavour: str) -> Path:
     """What qemu-user-static tells the kernel; its flag F opens the emulator once, so containers need no copy of it."""
-    return Path("/usr/lib/binfmt.d") / f"{_NAMES[flavour]}.conf"
+    return Path("/usr/lib/binfmt.d") / f"{FLAVOURS[flavour].emulator}.conf"

@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""`make settings`: asks what differs from unit to unit and writes inventory/group_vars/units/90-mine.yml.
+
+What stands in that file already, settings and comments, stays; only the answers change.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import tempfile
+import zoneinfo
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Callable
+
+try:
+    import click
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+except ImportError as error:
+    sys.exit(f"settings: {error}; type: sudo apt-get install python3-click python3-ruamel.yaml")
+
+TOP = Path(__file__).resolve().parents[1]
+SHIPPED = ("10-defaults.yml", "20-wiring.yml")
+MINE = "90-mine.yml"
+
+yaml = YAML()
+yaml.preserve_quotes = True
+yaml.width = 4096
+yaml.explicit_start = True
+yaml.indent(mapping=2, sequence=4, offset=2)
+
+
+def text(value: str) -> str:
+    """A name of 1 to 100 characters."""
+    if not 1 <= len(value.strip()) <= 100:
+        raise ValueError("must have 1 to 100 characters")
+    return value.strip()
+
+
+def pan_id(value: str) -> str:
+    """An identifier, in capitals."""
+    if not re.fullmatch(r"PAN\d{3,}", value.strip().upper(), re.ASCII):
+        raise ValueError("must be PAN and three digits, such as PAN012")
+    return value.strip().upper()
+
+
+def quantity(unit: str, low: float, high: float) -> Callable[[str], str]:
+    """A check for a number within bounds, typed with its unit or without; the answer carries the unit."""
+    pattern = re.compile(rf"([-+]?(?:\d+\.?\d*|\.\d+))\s*(?:{unit})?", re.ASCII)
+
+    def check(value: str) -> str:
+        match = pattern.fullmatch(value.strip())
+        if not match or not low <= float(match[1]) <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g} {unit}")
+        return f"{match[1]} {unit}"
+
+    return check
+
+
+def time_zone(value: str) -> str:
+    """A time zone that this machine knows."""
+    known = zoneinfo.available_timezones()
+    if value.strip() not in known:
+        near = difflib.get_close_matches(value.strip(), sorted(known), n=1)
+        raise ValueError(f"no such time zone: {f'did you mean {near[0]}?' if near else 'write it as Australia/Sydney'}")
+    return value.strip()
+
+
+def registry(value: str) -> str:
+    """A registry's address, with a path in it or without."""
+    found = re.fullmatch(r"[\w.-]+(?::\d{1,5})?(?:/[a-z0-9._-]+)*", value.strip(), re.ASCII)
+    if not found:
+        raise ValueError("must be an address and a path, such as ghcr.io/panoptes, without https:// and without a tag")
+    return value.strip()
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that is asked: the option, where its answer is written, and what it must be."""
+
+    option: str
+    says: str
+    place: tuple[str, ...]
+    check: Callable[[str], str]
+
+    @property
+    def argument(self) -> str:
+        """The name under which click hands the option on."""
+        return self.option.lstrip("-").replace("-", "_")
+
+
+WHERE = ("panoptes_location",)
+QUESTIONS = (
+    Question("--name", "What people call the unit", ("panoptes_name",), text),
+    Question("--pan-id", "Its identifier, PAN and three digits", ("panoptes_pan_id",), pan_id),
+    Question("--site", "What the place is called", (*WHERE, "name"), text),
+    Question("--latitude", "Latitude in deg, north is positive", (*WHERE, "latitude"), quantity("deg", -90, 90)),
+    Question("--longitude", "Longitude in deg, east is positive", (*WHERE, "longitude"), quantity("deg", -180, 360)),
+    Question("--elevation", "Elevation in m", (*WHERE, "elevation"), quantity("m", -500, 9000)),
+    Question("--timezone", "Time zone of the place", (*WHERE, "timezone"), time_zone),
+    Question("--registry", "Registry that it takes releases from", ("panoptes_registry",), registry),
+)
+
+
+def load(path: Path) -> Any:
+    """The settings in a file, with its comments.
+
+    Raises:
+        click.ClickException: it cannot be read, or holds no settings.
+    """
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path} cannot be read: {error}") from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise click.ClickException(f"{path}{line} is not YAML: mend it, then type the command again") from None
+    if not isinstance(found, dict):
+        raise click.ClickException(f"{path} holds no settings: mend or remove it, then type the command again")
+    return found
+
+
+def write(path: Path, document: Any) -> None:
+    """Puts the file in place in one step; one that exists keeps its mode."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    # Ansible does not load a name that begins with a dot.
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", encoding="utf-8", delete=False) as file:
+        try:
+            yaml.dump(document, file)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def take_over(old: dict[str, Any], document: Any, defaults: dict[str, Any], wiring: dict[str, Any]) -> list[str]:
+    """Puts into the document what a person has changed in an old units.yml.
+
+    Returns:
+        Names that are the project's own and differ from today's: a person has to judge whether they are wanted.
+    """
+    changed = {name: value for name, value in old.items() if name not in wiring and value != defaults.get(name)}
+    document.update(changed)
+    return [name for name, value in wiring.items() if name in old and old[name] != value]
+
+
+def present(document: dict[str, Any], place: tuple[str, ...]) -> str:
+    """What stands in the document now, as text; empty where nothing does."""
+    value: Any = document
+    for name in place:
+        value = value.get(name, "") if isinstance(value, dict) else ""
+    return str(value)
+
+
+def standard_offset_minutes(zone: str) -> int:
+    """How far a zone is from UTC when it is not summer there."""
+    now = datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo(zone))
+    offset = (now.utcoffset() or timedelta()) - (now.dst() or timedelta())
+    return round(offset.total_seconds() / 60)
+
+
+def checked(given: dict[str, str | None], known: bool) -> dict[Question, str | None]:
+    """The answers that were given as options; none at all means that each is to be asked for.
+
+    Args:
+        given: what click hands on, by argument.
+        known: whether there are values of a person already, which stay where no option is given.
+    """
+    answers: dict[Question, str | None] = {}
+    problems = []
+    for question in QUESTIONS:
+        value = given[question.argument]
+        try:
+            answers[question] = None if value is None else question.check(value)
+        except ValueError as error:
+            problems.append(f"{question.option} {value}: {error}")
+    options_only = not sys.stdin.isatty() or any(value is not None for value in given.values())
+    missing = [question.option for question in QUESTIONS if given[question.argument] is None]
+    if missing and options_only and not known:
+        problems.append(f"give {', '.join(missing)} too, or no option at all, on a terminal, to be asked")
+    if problems:
+        for problem in problems:
+            click.echo(f"settings: {problem}", err=True)
+        sys.exit(2)
+    return answers if options_only else {}
+
+
+def ask(question: Question, default: str) -> str:
+    """Asks on the terminal until the answer can be used; Enter alone keeps what there is."""
+
+    def check(value: str) -> str:
+        try:
+            return value if value == default else question.check(value)
+        except ValueError as error:
+            raise click.UsageError(f"{value}: {error}") from None
+
+    return str(click.prompt(question.says, default=default, value_proc=check))
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command an option for each question."""
+    for question in reversed(QUESTIONS):
+        command = click.option(question.option, metavar="TEXT", help=f"{question.says}.")(command)
+    return command
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@options
+@click.option("--from", "source", type=click.Path(path_type=Path), help="An edited units.yml of before, to take over.")
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path),
+    default=TOP / "inventory",
+    help="Another inventory than the shipped.",
+)
+def main(source: Path | None, inventory: Path, **given: str | None) -> None:
+    """Ask for this unit's settings and write them to inventory/group_vars/units/90-mine.yml.
+
+    With options nothing is asked: a first time all are needed, later the others stay as they are.
+    """
+    folder = inventory / "group_vars" / "units"
+    mine, before = folder / MINE, inventory / "group_vars" / "units.yml"
+    defaults, wiring = (load(folder / name) for name in SHIPPED)
+    old = source or (before if before.exists() and not mine.exists() else None)
+    known = mine.exists() or old is not None
+    document = load(mine if mine.exists() else folder / f"{MINE}.sample")
+    judge = take_over(load(old), document, defaults, wiring) if old else []
+
+    answers = checked(given, known)
+    # A location of a person replaces the default as a whole, so all of its lines are written.
+    location = document.setdefault("panoptes_location", {})
+    if not isinstance(location, dict):
+        raise click.ClickException(f"panoptes_location in {mine} must have lines of its own: mend it by hand")
+    for name, value in defaults["panoptes_location"].items():
+        location.setdefault(name, value)
+    for question in QUESTIONS:
+        now = present({**defaults, **document}, question.place)
+        answer = answers[question] if answers else ask(question, now)
+        if answer is None or answer == now:
+            continue
+        *above, last = question.place
+        (location if above else document)[last] = answer
+        if last == "timezone":
+            location["gmt_offset"] = standard_offset_minutes(answer)
+    write(mine, document)
+
+    click.echo(f"{mine} is written; 10-defaults.yml beside it explains what else can be set.")
+    for name in judge:
+        click.echo(f"{name} in {old} is not taken over: if you changed it, write it into {MINE} yourself.")
+    if before.exists():
+        before.replace(before.with_suffix(".yml.old"))
+        click.echo(f"{before} is now {before.name}.old: Ansible does not read it beside the folder units.")
+
+
+if __name__ == "__main__":
+    main(prog_name="settings")
