@@ -3,13 +3,20 @@
 import os
 import shutil
 import signal
-import sys
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+with suppress(ImportError):  # the quick tests do without
+    from hypothesis import HealthCheck, settings
 
+    # How long one example takes says something of the machine, and nothing of the code.
+    settings.register_profile("no timing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("no timing")
+
+TOP = Path(__file__).parents[1]
 PROGRAMS = ("solve-field", "wcsinfo", "source-extractor", "dcraw", "exiftool", "fpack", "funpack")
 
 
@@ -42,7 +49,7 @@ def _no_unit_environment(monkeypatch):
 @pytest.fixture(scope="session")
 def shared_data():
     """Folder of the real sky frames."""
-    places = [os.getenv("PANOPTES_SHARED_DATA"), Path(__file__).parents[2] / "shared" / "data"]
+    places = [os.getenv("PANOPTES_SHARED_DATA"), TOP.parent / "shared" / "data"]
     for place in places:
         if place and (Path(place) / "unsolved.fits").is_file():
             return Path(place)
@@ -79,3 +86,14 @@ def bayer_image():
     for x, y in ((30, 40), (100, 80), (140, 20)):
         image += 5000 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4)
     return image.astype(np.uint16)
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A clean clone of this checkout at its last commit."""
+    if not shutil.which("git") or not (TOP / ".git").exists():
+        pytest.skip("needs git and a git checkout")
+    clone = tmp_path / "clone"
+    safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", TOP, clone], check=True, env={**os.environ, **safe})
+    return clone

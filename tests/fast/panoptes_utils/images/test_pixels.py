@@ -1,0 +1,153 @@
+"""Crops, saturation, focus, plots, alignment."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from matplotlib.figure import Figure
+
+from panoptes_utils import error
+from panoptes_utils.images import crop_data, fits, mask_saturated, plot, polar_alignment
+from panoptes_utils.images.focus import focus_metric, vollath_F4
+
+
+def test_crop_is_centred_and_refuses_more_than_there_is():
+    data = np.arange(300 * 400).reshape(300, 400)
+    assert np.array_equal(crop_data(data, box_width=100), data[100:200, 150:250])
+    assert np.array_equal(crop_data(data, box_width=50, center=(200, 100), verbose=True), data[75:125, 175:225])
+    cutout = crop_data(data, box_width=50, center=(200, 100), data_only=False)
+    assert cutout.to_original_position((0, 0)) == (175, 75)
+    with pytest.raises(AssertionError, match="300, 400"):
+        crop_data(data, box_width=301)
+
+
+def test_saturated_pixels_are_masked():
+    data = np.array([[1, 60000], [59000, 58900]], dtype=np.uint16)
+    assert mask_saturated(data).mask.tolist() == [[False, True], [True, False]]
+    assert mask_saturated(data, threshold=0.5).mask.sum() == 3
+    assert mask_saturated(data, saturation_level=59500).mask.sum() == 1
+    floats = data.astype(float)
+    with pytest.raises(error.IllegalValue, match="bit_depth"):
+        mask_saturated(floats)
+    assert mask_saturated(floats, bit_depth=16).mask.sum() == 2
+    assert mask_saturated(floats, bit_depth=16 * u.bit, dtype="float32").dtype == np.float32
+    with pytest.raises(error.IllegalValue, match="number of bits"):
+        mask_saturated(floats, bit_depth=16 * u.m)
+
+
+class TestFocus:
+    @pytest.fixture
+    def stars(self):
+        def of_width(sigma):
+            rows, columns = np.mgrid[:60, :60]
+            image = np.full((60, 60), 100.0)
+            for x, y in ((15, 20), (40, 42), (30, 10)):
+                image += 10000 / sigma**2 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 2 / sigma**2)
+            return image
+
+        return of_width
+
+    def test_is_best_for_the_sharpest(self, stars):
+        values = [focus_metric(stars(width)) for width in (1.2, 1.6, 2.2, 3.0, 5.0)]
+        assert values == sorted(values, reverse=True)
+
+    def test_focus_measure_of_both_axes_is_their_mean(self, stars):
+        image = stars(1.5)
+        x, y = vollath_F4(image, axis="X"), vollath_F4(image, axis="y")
+        assert vollath_F4(image) == pytest.approx((x + y) / 2)
+        assert vollath_F4(image.T, axis="Y") == pytest.approx(x)
+        assert x == pytest.approx((image[:, 1:] * image[:, :-1]).mean() - (image[:, 2:] * image[:, :-2]).mean())
+        assert isinstance(vollath_F4(image.astype(np.uint16)), float)
+        with pytest.raises(ValueError, match="axis='Z'"):
+            vollath_F4(image, axis="Z")
+        with pytest.raises(KeyError, match="brenner"):
+            focus_metric(image, merit_function="brenner")
+
+    def test_masked_and_missing_pixels_are_left_out(self, stars):
+        image = stars(1.5)
+        whole = vollath_F4(image)
+        image[50, 50] = np.nan
+        assert vollath_F4(image) == pytest.approx(whole, rel=0.01)
+        assert vollath_F4(mask_saturated(stars(1.5), bit_depth=12)) < whole
+
+    def test_sharp_real_frame_has_the_higher_focus_measure(self, shared_data):
+        raw = fits.getdata(shared_data / "unsolved.fits").astype(float)
+        data = raw[::2, ::2] + raw[1::2, 1::2]  # the greens: neighbours of a raw image have different colours
+        blurred = (data[1:, 1:] + data[:-1, 1:] + data[1:, :-1] + data[:-1, :-1]) / 4
+        assert focus_metric(crop_data(data)) > focus_metric(crop_data(blurred))
+
+
+class TestPlot:
+    def test_palette_shows_over_white_under_black_and_masked_green(self):
+        palette = plot.get_palette()
+        assert palette(2.0) == (1, 1, 1, 1) and palette(-1.0) == (0, 0, 0, 1)
+        assert palette(np.ma.masked_array([0.5], mask=[True]))[0].tolist() == pytest.approx([0, 0.5, 0, 1], abs=0.01)
+        with pytest.raises(KeyError):
+            plot.get_palette("no such map")
+
+    @pytest.mark.parametrize("orientation", ["vertical", "horizontal"])
+    def test_colorbar_stands_beside_the_image(self, orientation):
+        axes = Figure().add_subplot()
+        bar = plot.add_colorbar(axes.imshow(np.eye(5)), orientation=orientation)
+        assert len(axes.figure.axes) == 2 and bar.orientation == orientation
+
+    @pytest.mark.parametrize("superpixel", [True, False])
+    def test_pixel_grid_is_between_pixels(self, superpixel):
+        axes = Figure().add_subplot()
+        axes.imshow(np.eye(6))
+        plot.add_pixel_grid(axes, 6, 6, show_axis_labels=not superpixel, show_superpixel=superpixel)
+        axes.figure.draw_without_rendering()
+        lines = [value for value in axes.xaxis.get_ticklocs(minor=True) if 0 < value < 5]
+        major = axes.xaxis.get_ticklocs()
+        assert lines and all(value % 1 == 0.5 for value in lines)
+        assert all(value % 2 == 1.5 for value in major) == superpixel
+
+    def test_stamps_get_a_panel_each_and_none_is_refused(self):
+        stamps = [np.eye(6) * n for n in range(1, 6)]
+        figure = plot.show_stamps(stamps, titles=list("abcde"), columns=2)
+        assert [axes.get_title() for axes in figure.axes if axes.get_title()] == list("abcde")
+        assert len(plot.show_stamps(stamps).axes) >= 5
+        with pytest.raises(ValueError, match="empty"):
+            plot.show_stamps([])
+
+
+class TestPolarAlignment:
+    @pytest.fixture
+    def arcs(self, tmp_path):
+        """Image of star trails around (320, 280)."""
+        rows, columns = np.mgrid[:600, :640]
+        radius = np.hypot(columns - 320, rows - 280)
+        angle = np.arctan2(rows - 280, columns - 320)
+        data = np.random.default_rng(0).normal(100, 3, radius.shape)
+        for number in (100, 150, 200, 250):
+            data[(np.abs(radius - number) < 1.5) & (np.abs(angle) < 2.8)] += 2000
+        path = tmp_path / "rotation.fits"
+        fits.write_fits(data.astype(np.uint16), None, path)
+        return path
+
+    @pytest.mark.slow
+    def test_centre_of_the_arcs(self, arcs):
+        x, y = polar_alignment.analyze_ra_rotation(arcs)
+        assert (x, y) == (pytest.approx(320, abs=3), pytest.approx(280, abs=3))
+
+    @pytest.mark.parametrize("size", [600, 50])
+    def test_frame_without_arcs_is_refused(self, tmp_path, size):
+        path = tmp_path / "flat.fits"
+        fits.write_fits(np.zeros((size, size)), None, path)
+        with pytest.raises(error.NotFound, match="flat.fits: no arcs"):
+            polar_alignment.analyze_ra_rotation(path)
+        fits.write_fits(np.random.default_rng(0).normal(size=(50, 50)), None, path, overwrite=True)
+        with pytest.raises(error.NotFound, match="no arcs"):
+            polar_alignment.analyze_ra_rotation(path)
+
+    @pytest.mark.slow
+    @pytest.mark.tools
+    def test_pole_is_found_and_the_figure_says_how_far_off(self, arcs, tmp_path):
+        from sky_simulator import simulate
+
+        frame = simulate(ra=40.0, dec=89.0, pixscale=12.0, size=(640, 600), rotation=70, seed=4)
+        x, y = polar_alignment.analyze_polar_rotation(frame.write(tmp_path / "pole.fits"), timeout=60)
+        wanted = frame.wcs.all_world2pix(0, 90, 1)
+        assert np.hypot(x - wanted[0], y - wanted[1]) < 2
+        figure = polar_alignment.plot_center(tmp_path / "pole.fits", arcs, (x, y), (320, 280))
+        assert figure.axes[0].get_title() == f"dx: {x - 320:.2f} pix   dy: {y - 280:.2f} pix"
+        assert polar_alignment.plot_center(arcs, arcs, (1, 1), (1, 1)).axes[0].get_title().startswith("dx: 0.00")

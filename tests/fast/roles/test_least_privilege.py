@@ -1,0 +1,112 @@
+"""The systemd services of the roles have the least that they need, as systemd rates it, and all that they need."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+jinja2 = pytest.importorskip("jinja2")
+TOP = Path(__file__).parents[3]
+TEMPLATES = sorted((TOP / "roles").glob("*/templates/*.service.j2"))
+# Both may change what runs.
+SWITCHING = ("panoptes-update.service.j2", "panoptes-recover.service.j2")
+# 0 is nothing at all, 10 everything; a service without a word of it has 9.6.
+LIMIT = 4.0
+NIGHTLY = "/media/a stick"
+
+
+def rendered(template: Path) -> str:
+    """A service as its role writes it with its defaults, and a folder for backups."""
+    role = template.parents[1]
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters |= {"dirname": os.path.dirname, "quote": shlex.quote}
+    settings = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
+    settings |= {"_release_tool_path": "/usr/local/bin/panoptes-unit", "_backup_key_paths": []}
+    if role.name == "backup":
+        settings["backup_nightly_dir"] = NIGHTLY
+    return environment.from_string(template.read_text(encoding="utf-8")).render(settings)
+
+
+def directives(template: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", rendered(template), re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+@pytest.fixture(params=TEMPLATES, ids=lambda path: path.name)
+def template(request):
+    return request.param
+
+
+@pytest.fixture
+def rated(template, tmp_path):
+    """What systemd says of the file: its exposure, and what it does not understand."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed here")
+    if "--offline" not in subprocess.run(["systemd-analyze", "--help"], capture_output=True, text=True).stdout:
+        pytest.skip("systemd-analyze of this machine is too old to rate a file (--offline, systemd 250)")
+    file = tmp_path / template.name.removesuffix(".j2")
+    file.write_text(rendered(template), encoding="utf-8")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return float(re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)[1]), done.stderr
+
+
+def test_there_are_services():
+    assert {path.name for path in TEMPLATES} >= {
+        f"panoptes-{name}.service.j2" for name in ("update", "recover", "backup", "verify")
+    }
+
+
+def test_systemd_rates_it_below_the_limit_and_understands_every_line(rated):
+    exposure, complaints = rated
+    assert exposure <= LIMIT
+    assert "Unknown" not in complaints and "ignoring" not in complaints, complaints
+
+
+def test_folder_that_is_missing_does_not_keep_a_service_from_starting(template):
+    (paths,) = directives(template)["ReadWritePaths"]
+    assert [path for path in shlex.split(paths) if not path.startswith("-/")] == []
+
+
+def test_update_and_recovery_may_do_the_same():
+    """Recovery finishes what an update began: whatever one may write, the other has to."""
+    sandboxes = [
+        rendered(path).partition("# What it needs")[2].partition("[Install]")[0].strip()
+        for path in TEMPLATES
+        if path.name in SWITCHING
+    ]
+    assert len(sandboxes) == 2
+    assert sandboxes[0] == sandboxes[1] != ""
+
+
+def test_an_undo_can_put_the_configuration_back_where_it_is():
+    settings = yaml.safe_load((TOP / "inventory/group_vars/units/20-wiring.yml").read_text(encoding="utf-8"))
+    assert settings["updates_preserve"] == "{{ release_preserve }}"
+    for path in TEMPLATES:
+        if path.name in SWITCHING:
+            (writable,) = directives(path)["ReadWritePaths"]
+            assert {"-/etc/panoptes", "-/var/lib/panoptes-unit", "-/var/panoptes"} <= set(shlex.split(writable))
+
+
+def test_backup_has_no_network_and_writes_to_its_stick_alone():
+    found = directives(TOP / "roles/backup/templates/panoptes-backup.service.j2")
+    assert found["PrivateNetwork"] == ["yes"]
+    assert [shlex.split(paths) for paths in found["ReadWritePaths"]] == [[f"-{NIGHTLY}"]]
+    assert found["ProtectSystem"] == ["strict"]
+
+
+def test_verification_has_no_network_gives_way_to_all_others_and_writes_its_record_alone():
+    found = directives(TOP / "roles/updates/templates/panoptes-verify.service.j2")
+    assert found["PrivateNetwork"] == ["yes"]
+    assert (found["CPUSchedulingPolicy"], found["IOSchedulingClass"]) == (["idle"], ["idle"])
+    assert found["CapabilityBoundingSet"] == ["CAP_DAC_READ_SEARCH"]
+    assert found["ReadWritePaths"] == ["-/var/lib/panoptes-unit"]
