@@ -20,6 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from lab.settings import read_lab
+
 TOP = Path(__file__).parents[1]
 MB = 1e6
 BOUNDS = {"panoptes-base": 450.0, "panoptes-utils adds": 200.0, "module change": 1.0, "solve ratio": 1.1}
@@ -31,13 +33,7 @@ UNIT = "panoptes-unit"  # what `make unit` started
 out = Console(highlight=False, record=True, width=90)
 
 
-def lab() -> dict:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get("PANOPTES_LAB_CACHE") or Path(home) / "panoptes-lab")
-    return json.loads((cache / "lab.json").read_text(encoding="utf-8"))
-
-
-LAB = lab()
+LAB = read_lab()
 
 
 def docker(*words, **options) -> str:

@@ -23,7 +23,7 @@ from rich.progress import track
 from scipy.spatial import cKDTree
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
 
 from sky_simulator import simulate  # noqa: E402 - beside the tests
 
@@ -68,9 +68,7 @@ def solving_times(frame, folder):
             began = perf_counter()
             call()
             times[kind].append(perf_counter() - began)
-    ratios = {
-        kind: statistics.median(mine / base for mine, base in zip(times[kind], times["bare"])) for kind in kinds
-    }
+    ratios = {kind: statistics.median(mine / base for mine, base in zip(times[kind], times["bare"])) for kind in kinds}
     return {kind: statistics.median(values) for kind, values in times.items()}, ratios
 
 

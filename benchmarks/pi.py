@@ -19,14 +19,14 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-TOP = Path(__file__).parents[1]
-for folder in ("molecule/lab", "molecule/shared"):
-    sys.path.insert(0, str(TOP / folder))
+import testinfra
+import yaml
 
-import testinfra  # noqa: E402
-import unit_checks  # noqa: E402
-import yaml  # noqa: E402
-from vm import Machine, clone  # noqa: E402
+from lab import checks
+from lab.vm import Machine, clone
+
+TOP = Path(__file__).parents[1]
+
 
 NAME = "panoptes-bench"
 # Waiting for apt, for the download and for unpacking: what any way of setting up this machine would cost.
@@ -48,9 +48,12 @@ def provision(machine: Machine) -> tuple[float, dict]:
         own = {**machine.ansible_connection, **limits}
         hosts.write_text(json.dumps({"units": {"hosts": {machine.name: own}}}), encoding="utf-8")
         command = ["ansible-playbook", "-i", "molecule/shared/inventory", "-i", str(hosts), "playbooks/unit.yml"]
-        settings = {"ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
-                    "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
-                    "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all"}
+        settings = {
+            "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
+            "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "all",
+        }
         start = time.monotonic()
         done = subprocess.run(command, cwd=TOP, env={**os.environ, **settings}, capture_output=True, text=True)
         seconds = time.monotonic() - start
@@ -72,7 +75,7 @@ def restart(machine: Machine) -> tuple[float, float]:
     machine.wait(1800)
     reached = time.monotonic() - start
     host = testinfra.get_host(f"ssh://{machine.name}", ssh_config=str(machine.ssh_config), sudo=True)
-    unit_checks.wait_healthy(host, 1800)
+    checks.wait_healthy(host, 1800)
     return reached, time.monotonic() - start
 
 

@@ -29,7 +29,7 @@ PING = """---
 
 def run(playbook: Path) -> tuple[float, str]:
     """Wall seconds and output of one run; ends the program where the run failed."""
-    inventories = ["molecule/shared/inventory", "molecule/lab/simulated-unit.yml"]
+    inventories = ["molecule/shared/inventory", "lab/simulated_unit.yml"]
     command = ["ansible-playbook", *(part for name in inventories for part in ("-i", name)), str(playbook)]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(TOP / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     environment["ANSIBLE_CALLBACKS_ENABLED"] = "ansible.posix.profile_tasks"

@@ -17,10 +17,9 @@ from pathlib import Path
 import testinfra
 
 TOP = Path(__file__).parents[1]
-sys.path[:0] = [str(TOP / "molecule" / "shared"), str(TOP / "molecule" / "update" / "tests")]
 
-from releases import Releases  # noqa: E402 - stands beside the scenario that shares it
-from unit_under_test import TEST_SETTINGS, UnitUnderTest  # noqa: E402
+from lab.releases import Releases  # noqa: E402 - stands beside the scenario that shares it
+from lab.unit_under_test import TEST_SETTINGS, UnitUnderTest  # noqa: E402
 
 GAP_LIMIT_S, ROLLBACK_LIMIT_S = 3.0, 20.0
 REQUESTS_LIMIT, BYTES_LIMIT, CPU_LIMIT_S = 2, 5000, 1.5
@@ -35,12 +34,12 @@ print(json.dumps({"cpu_s": used.ru_utime + used.ru_stime, **json.loads(done.stdo
 PLAIN = """
 import json, subprocess, sys
 sys.path.insert(0, "/usr/local/bin/panoptes-unit")
-from unit.gap import GapWatch
-with GapWatch({"config-server": 6563, "messaging-hub": 6500}) as watch:
+from panoptes_unit.deploy.downtime import DowntimeWatch
+with DowntimeWatch({"config-server": 6563, "messaging-hub": 6500}) as watch:
     subprocess.run(["docker", "compose", "--project-name", "panoptes", "--file", "/etc/panoptes/compose.yaml",
                     "--env-file", "/etc/panoptes/release.env", "up", "--detach", "--wait", "--force-recreate"],
                    check=True, capture_output=True)
-print(json.dumps(watch.gaps))
+print(json.dumps(watch.away_s))
 """
 
 
