@@ -22,7 +22,10 @@ autodoc_typehints = "none"
 
 # One page a part, in the order of index.rst: title, then the modules on it.
 PAGES = {
-    "fits": ("FITS images", ["images.fits.io", "images.fits.solve", "images.fits.pack", "images.fits.metadata"]),
+    "fits": (
+        "FITS images",
+        [f"images.fits.{name}" for name in ("io", "solve", "hints", "wcsinfo", "pack", "metadata")],
+    ),
     "detection": ("Sources and stars", ["sources.detect", "sources.match", "sources.catalog", "images.fits.detect"]),
     "images": (
         "Other images",
