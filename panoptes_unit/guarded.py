@@ -51,6 +51,17 @@ class TooLargeError(UnsafeError):
     """There is more of it than root takes."""
 
 
+@contextmanager
+def _told_by_path(path: Path, *names: str) -> Iterator[None]:
+    """What is asked along a descriptor fails with a bare name, or none: the error gets the path that people know."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or not (isinstance(error.filename, (int, type(None))) or error.filename in names):
+            raise
+        raise OSError(error.errno, error.strerror, printable(path)) from error
+
+
 class Folder:
     """An open folder; names are looked up in it, whatever happens to its path. Use it as a context.
 
@@ -80,7 +91,8 @@ class Folder:
     def status(self, name: str) -> Optional[os.stat_result]:
         """What `name` is, not what it leads to; None where nothing is."""
         try:
-            return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+            with _told_by_path(self.path / name, name):
+                return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
@@ -91,7 +103,7 @@ class Folder:
             TooLargeError: there are more than anybody needs.
         """
         found = []
-        with os.scandir(self.descriptor) as entries:
+        with _told_by_path(self.path), os.scandir(self.descriptor) as entries:
             for entry in entries:
                 found.append(entry.name)
                 if len(found) > NAMES:
@@ -108,9 +120,8 @@ class Folder:
         """
         where = printable(self.path / name)
         try:
-            return Folder(os.open(name, _FOLDER, dir_fd=self.descriptor), self.path / name)
-        except FileNotFoundError:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where) from None
+            with _told_by_path(self.path / name, name):
+                return Folder(os.open(name, _FOLDER, dir_fd=self.descriptor), self.path / name)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -125,7 +136,8 @@ class Folder:
         Raises:
             FileExistsError: something is there already.
         """
-        os.mkdir(name, 0o700, dir_fd=self.descriptor)
+        with _told_by_path(self.path / name, name):
+            os.mkdir(name, 0o700, dir_fd=self.descriptor)
         made = self.folder(name)
         try:
             made.give(mode, owner)
@@ -148,10 +160,12 @@ class Folder:
             OSError: it is not there, or cannot be read now.
             UnsafeError: it is a link, no regular file, or a second name of a file of others.
         """
-        found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        with _told_by_path(self.path / name, name):
+            found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         self._require_own_file(name, found)
         try:
-            file = os.fdopen(os.open(name, _FILE, dir_fd=self.descriptor), "rb")
+            with _told_by_path(self.path / name, name):
+                file = os.fdopen(os.open(name, _FILE, dir_fd=self.descriptor), "rb")
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO):  # swapped in this moment for a link, or a socket
                 raise UnsafeError(f"{printable(self.path / name)} is no regular file: remove it") from None
@@ -179,7 +193,8 @@ class Folder:
         with self.open_file(name) as file:
             info = os.fstat(file.fileno())
             # Asked first: what is sparse claims more memory than there is.
-            content = file.read(limit + 1) if info.st_size <= limit else b""
+            with _told_by_path(self.path / name):
+                content = file.read(limit + 1) if info.st_size <= limit else b""
             if info.st_size > limit or len(content) > limit:
                 raise _too_large(self.path / name, limit)
             return content, info
@@ -209,35 +224,39 @@ class Folder:
             check: called with the path of the file before it takes its place; what it raises leaves `name` as it was.
         """
         draft = f".{os.urandom(12).hex()}.new"
-        descriptor = os.open(draft, _DRAFT, 0o600, dir_fd=self.descriptor)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                if owner is not None:
-                    os.fchown(file.fileno(), *owner)
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            if check is not None:
-                check(self.path / draft)
-            self.rename(draft, name)
-        except BaseException:
-            with suppress(OSError):
-                self.remove(draft)
-            raise
+        with _told_by_path(self.path / name, draft):
+            descriptor = os.open(draft, _DRAFT, 0o600, dir_fd=self.descriptor)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    yield file
+                    file.flush()
+                    if owner is not None:
+                        os.fchown(file.fileno(), *owner)
+                    os.fchmod(file.fileno(), mode)
+                    os.fsync(file.fileno())
+                if check is not None:
+                    check(self.path / draft)
+                self.rename(draft, name)
+            except BaseException:
+                with suppress(OSError):
+                    self.remove(draft)
+                raise
         self.sync()
 
     def rename(self, name: str, new: str) -> None:
         """Within the folder; a link is moved, and not followed."""
-        os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+        with _told_by_path(self.path / new, name):
+            os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def remove(self, name: str) -> None:
         """Remove a file, or a link and not what it leads to."""
-        os.unlink(name, dir_fd=self.descriptor)
+        with _told_by_path(self.path / name, name):
+            os.unlink(name, dir_fd=self.descriptor)
 
     def sync(self) -> None:
         """Make the names in it durable."""
-        os.fsync(self.descriptor)
+        with _told_by_path(self.path):
+            os.fsync(self.descriptor)
 
 
 class Entry(NamedTuple):
@@ -379,7 +398,8 @@ def _blocks(file: BinaryIO, path: Path, limit: int) -> Iterator[bytes]:
     if os.fstat(file.fileno()).st_size > limit:
         raise _too_large(path, limit)
     while True:
-        block = file.read(_BLOCK)
+        with _told_by_path(path):
+            block = file.read(_BLOCK)
         left -= len(block)
         if left < 0:
             raise _too_large(path, limit)

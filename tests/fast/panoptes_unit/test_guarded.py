@@ -266,6 +266,39 @@ class TestFileSwappedForALinkWhileRootCopies:
                 assert secret not in str(Probe().files([str(file)]))
 
 
+ASKED = {
+    "status": (lambda folder: folder.status("a"), "stat"),
+    "names": (lambda folder: folder.names(), "scandir"),
+    "folder": (lambda folder: folder.folder("a"), "open"),
+    "make_folder": (lambda folder: folder.make_folder("a", 0o755), "mkdir"),
+    "open_file": (lambda folder: folder.open_file("file"), "open"),
+    "read": (lambda folder: folder.read("file"), "stat"),
+    "replacing": (lambda folder: guarded.copy(guarded.Place(folder, "file"), guarded.Place(folder, "a")), "fchmod"),
+    "draft": (lambda folder: folder.replacing("a", 0o644).__enter__(), "open"),
+    "sync": (lambda folder: folder.sync(), "fsync"),
+    "rename": (lambda folder: folder.rename("file", "a"), "rename"),
+    "remove": (lambda folder: folder.remove("a"), "unlink"),
+}
+
+
+@pytest.mark.parametrize(("ask", "call"), ASKED.values(), ids=ASKED)
+def test_what_the_disk_refuses_is_told_by_the_path_that_people_know(tmp_path, monkeypatch, ask, call):
+    (tmp_path / "file").write_bytes(b"text")
+    with open_folder(tmp_path) as folder:
+        real, names = getattr(os, call), [str(tmp_path / name) for name in ("a", "file")]
+
+        def refused(*args, **kwargs):
+            if kwargs.get("dir_fd", folder.descriptor) != folder.descriptor:
+                return real(*args, **kwargs)
+            raise OSError(30, "Read-only file system", *args[:1])
+
+        monkeypatch.setattr(guarded.os, call, refused)
+        with pytest.raises(OSError, match="Read-only") as refusal:
+            ask(folder)
+        monkeypatch.undo()
+    assert refusal.value.filename in [*names, str(tmp_path)]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's files are those of others here")
 def test_second_name_of_a_file_of_others_is_refused(tmp_path, outside):
     (tmp_path / "theirs").mkdir()
