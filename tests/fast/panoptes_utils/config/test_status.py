@@ -1,12 +1,11 @@
 """What the config server tells of the unit: name, release, the hub."""
 
 import json
-import socket
 import threading
-from contextlib import suppress
 
 import pytest
 from free_ports import free_ports
+from squatter import statistics_told
 
 
 def test_status_tells_unit_and_release(serve):
@@ -43,12 +42,8 @@ def test_status_tells_what_the_hub_says(serve, hub_port):
 
 
 def test_status_does_not_wait_for_a_hub_that_hangs(serve, hub_port):
-    from panoptes_utils.messaging import stats_address
-
     server = serve("--hub-port", str(hub_port))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
-        silent.bind(stats_address(hub_port))
-        silent.listen()
+    with statistics_told(hub_port, listens=False):
         assert server.ask("/status")[1]["hub"] == {"state": "down", "reason": "no answer within 1 s"}
 
 
@@ -63,41 +58,12 @@ ANSWERS = {
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_status_believes_no_statistics_but_those_of_the_hub(serve, hub_port, answer):
-    from panoptes_utils.messaging import stats_address
-
     server = serve("--hub-port", str(hub_port))
-    with (
-        socket.create_server(("127.0.0.1", hub_port)),
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter,
-    ):
-        squatter.bind(stats_address(hub_port))
-        squatter.listen()
-
-        def tell():
-            connection, _ = squatter.accept()
-            with connection, suppress(OSError):
-                connection.sendall(answer)
-
-        telling = threading.Thread(target=tell)
-        telling.start()
+    with statistics_told(hub_port, answer):
         assert server.ask("/status")[1]["hub"]["state"] == "down"
-        telling.join()
 
 
 def test_status_believes_nobody_who_does_not_listen_on_the_port(serve, hub_port):
-    from panoptes_utils.messaging import stats_address
-
     server = serve("--hub-port", str(hub_port))
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as squatter:
-        squatter.bind(stats_address(hub_port))
-        squatter.listen()
-
-        def tell():
-            connection, _ = squatter.accept()
-            with connection:
-                connection.sendall(json.dumps({"pairs": [{"sub": hub_port}]}).encode())
-
-        telling = threading.Thread(target=tell)
-        telling.start()
+    with statistics_told(hub_port, json.dumps({"pairs": [{"sub": hub_port}]}).encode(), listens=False):
         assert server.ask("/status")[1]["hub"]["state"] == "down"
-        telling.join()
