@@ -378,6 +378,17 @@ class TestPowerCut:
         assert unit.whole() == image_of("new" if committed else "old")
         assert unit.run("recover").verdict == verdicts.UNCHANGED
 
+    @pytest.mark.parametrize("point", ["commit:before", "commit:state"])
+    def test_commit_that_cannot_go_on_leaves_nothing_of_its_state(self, unit, point):
+        unit.deploy("second")
+        known = (unit.state.current, unit.state.previous)
+        new = unit.registry.offer("new")
+        self.cut(unit, point)
+        unit.engine.behaviours[new] = "refused"
+        assert unit.run("recover").verdict == verdicts.ROLLED_BACK
+        assert unit.whole() == image_of("second")
+        assert (unit.state.current, unit.state.previous) == known
+
     @pytest.mark.parametrize("behaviour", ["exits", "spoils"])
     @pytest.mark.parametrize("point", [one for one in POINTS if one.startswith("undo")])
     def test_during_the_undo_of_a_bad_one(self, unit, point, behaviour):
