@@ -19,7 +19,7 @@ from .deploy.state import State, Store
 from .deploy.transaction import Transaction
 from .documents import printable
 from .errors import BROKEN, FAILED, OK, ConfigurationError, UnitError
-from .report import Report, ago, megabytes, short, stamp
+from .report import Report, megabytes, short, stamp
 from .settings import DEFAULT_PATH, Settings, load
 
 # A hundred years; without a limit, a lock lasts until `unlock`.
@@ -48,7 +48,7 @@ EXAMPLES = {
     "recover": """\
   panoptes-unit recover                                 nothing to do where nothing was interrupted""",
     "status": """\
-  panoptes-unit status
+  panoptes-unit status                                  exit code 1 where the unit does not work
   panoptes-unit status --json | jq .release.image""",
     "verify": """\
   panoptes-unit verify                                  exit code 7 where the disk has spoiled something
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     made = verb("rollback", _rollback, "go back to the release before, from the disk")
     made.add_argument("--force", action="store_true", help="pass the lock; is recorded")
     verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")
-    verb("status", _status, "what runs, and what holds up an update")
+    verb("status", _status, "what runs, whether it works, and what holds up an update")
     verb("verify", _verify, "read the running image from the disk, and compare it bit for bit with what it was")
     made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
     made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("folder", help="must be there, for instance a USB stick that is mounted")
     made.add_argument("paths", nargs="*", help="default: the configuration and what this tool knows")
     made.add_argument("--keep", type=int, default=30, help="how many backups are left there (30); 0 for all")
-    verb("doctor", _doctor, "look for what would keep an update from working, with the remedy")
+    verb("doctor", _doctor, "look at all that makes a unit whole, or holds up its updates, with the remedy")
     return parser
 
 
@@ -209,17 +209,19 @@ def _sentence(outcome: Outcome) -> str:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from .health import doctor, verify  # only here: each night's look for news does without
+    from .health import verify  # only here: each night's look for news does without
+    from .health.status import status
+    from .health.wholeness import decision_told
 
-    settings = load(options.settings)
-    answer = {**doctor.status(settings), "verified": verify.last(settings)}
+    answer = status(load(options.settings))
+    code = OK if answer["whole"] else FAILED
     if options.json:
         print(json.dumps(answer))
-        return OK
+        return code
     release, previous = answer["release"], answer["previous"]
     rows = [
         ("source", answer["source"]),
-        ("release", f"{short(release['image'])}  {release['image']}" if release else "none: panoptes-unit deploy"),
+        ("release", f"{short(release['image'])}  {release['image']}" if release else _no_release(answer)),
         ("previous", short(previous["image"]) if previous else "none"),
     ]
     if answer["services"] is None:
@@ -230,14 +232,7 @@ def _status(options: argparse.Namespace) -> int:
         rows.append(("quarantine", f"{digest[7:19]}  since {stamp(entry['at'])} UTC: {entry['reason']}"))
     for name in ("pinned", "locked"):
         if answer[name]:
-            entry = answer[name]
-            until = f" until {stamp(entry['until'])} UTC" if entry.get("until") else ""
-            rows.append(
-                (
-                    name,
-                    f"by {entry['by']} since {stamp(entry['at'])} UTC{until}: {entry['reason'] or 'no reason given'}",
-                )
-            )
+            rows.append((name, decision_told(answer[name])))
     if answer["interrupted"]:
         rows.append(("interrupted", "an update was cut short: panoptes-unit recover"))
     window = answer["window"]
@@ -245,7 +240,7 @@ def _status(options: argparse.Namespace) -> int:
     rows.append(("state", f"{answer['activity']['kind']}: {answer['activity']['detail']}"))
     rows.append(("window", f"{'open' if window['open'] else 'closed'}: {hours}"))
     if answer["last_check"]:
-        rows.append(("checked", ago(answer["last_check"]["at"])))
+        rows.append(("checked", answer["last_look"]))
     last = answer["last_attempt"]
     if last:
         one = Outcome.from_dict({"verb": "?", "at": 0.0, **last})
@@ -254,9 +249,14 @@ def _status(options: argparse.Namespace) -> int:
             rows.append(("kept", f"configuration files that it replaced are in {one.kept}"))
     if release:
         rows.append(("verified", verify.last_told(answer["verified"])))
+    rows += [("PROBLEM", f"{one['name']}: {one['problem']}") for one in answer["problems"]]
     for name, text in rows:
         _print_row(name, text)
-    return OK
+    return code
+
+
+def _no_release(answer: Dict[str, Any]) -> str:
+    return answer.get("release_problem") or "none: panoptes-unit deploy"
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -320,18 +320,18 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from .health import doctor
+    from .health import wholeness
 
-    missing = doctor.missing_modules()
+    missing = wholeness.missing_modules()
     if missing:
         raise UnitError(f"packages are missing: apt-get install {' '.join(missing)}")
-    findings = doctor.examine(load(options.settings))
-    bad = [finding for finding in findings if finding.problem]
+    found = wholeness.findings(wholeness.Seen(load(options.settings)))
+    bad = [finding for finding in found if finding.problem]
     if options.json:
-        print(json.dumps([finding._asdict() for finding in findings]))
+        print(json.dumps([finding._asdict() for finding in found]))
     else:
-        for finding in findings:
-            mark = "PROBLEM" if finding.problem else "ok"
+        for finding in found:
+            mark = "PROBLEM" if finding.problem else "held" if finding.held else "ok"
             print(f"{mark:<8} {finding.name:<10} {printable(finding.problem or finding.text)}")
     return FAILED if bad else OK
 

@@ -117,6 +117,11 @@ class Engine:
                 raise UnitError("Docker Engine does not answer: systemctl status docker") from None
         return self._client
 
+    def version(self) -> str:
+        """Of Docker Engine."""
+        with _plain("asking for its version"):
+            return str(self.client.version()["Version"])
+
     def root(self) -> Path:
         """Where the engine keeps its images."""
         with _plain("asking for its data folder"):

@@ -53,7 +53,7 @@ VERDICTS: Dict[str, Ending] = {
 
 EXIT_CODES: Dict[int, str] = {
     errors.OK: "done, or nothing to do (also: held by a pin or by quarantine)",
-    errors.FAILED: "failed; the unit runs what it ran before (doctor: it found a problem)",
+    errors.FAILED: "failed; the unit runs what it ran before (status: it does not work; doctor: it found a problem)",
     errors.USAGE: "wrong argument or setting",
     errors.DEFERRED: "deferred: observing, unknown state, locked, or outside the window",
     errors.ROLLED_BACK: "the new release failed; the unit is back on the one before",

@@ -21,7 +21,7 @@ from ..deploy.release import Release, read_release
 from ..deploy.state import Store
 from ..errors import DAMAGED, OK, UnitError
 from ..files import put_aside, read_json, write_durably
-from ..report import Report, ago, megabytes, short, stamp
+from ..report import Report, ago, megabytes, short
 from ..settings import Settings
 from . import exported_layers, stored_layers
 from .damage import Damage, mismatch
@@ -213,18 +213,10 @@ def last_told(entry: Optional[Dict[str, Any]]) -> str:
     when = ago(entry["at"])
     if not entry["damages"]:
         return f"whole, {when}"
+    return f"DAMAGED, {when}: {damage_told(entry)}: {REMEDY}"
+
+
+def damage_told(entry: Dict[str, Any]) -> str:
+    """The first of the damages, and how many more there are."""
     first = told(Damage(**entry["damaged"][0])) if entry["damaged"] else ""
-    more = f", and {entry['damages'] - 1} more" if entry["damages"] > 1 else ""
-    return f"DAMAGED, {when}: {first}{more}: {REMEDY}"
-
-
-def check(settings: Settings) -> str:
-    """A check for `doctor`: what was found last, without reading it all again.
-
-    Raises:
-        UnitError: it was damaged.
-    """
-    entry = last(settings)
-    if entry is not None and entry["damages"]:
-        raise UnitError(f"{last_told(entry)} ({stamp(entry['at'])} UTC)")
-    return last_told(entry)
+    return first + (f", and {entry['damages'] - 1} more" if entry["damages"] > 1 else "")

@@ -79,6 +79,10 @@ class FakeEngine:
         if not self.alive:
             raise UnitError(f"Docker Engine did not answer within {limit_s:g} s: systemctl status docker")
 
+    def version(self) -> str:
+        self._answer()
+        return "1.2.3"
+
     def root(self) -> Path:
         return Path("/var/lib/docker")
 

@@ -95,9 +95,10 @@ def test_registry_down_is_one_line_and_a_record(unit):
 
 def test_status_without_engine_and_release(unit):
     done = unit("status", "--json")
-    assert done.returncode == 0
+    assert done.returncode == 1, "it does not work"
     answer = json.loads(done.stdout)
-    assert answer["release"] is None
+    assert (answer["release"], answer["whole"]) == (None, False)
+    assert {one["name"] for one in answer["problems"]} >= {"engine", "compose", "release", "services"}
     assert "Docker Engine does not answer" in answer["engine_problem"]
     assert "panoptes-unit deploy" in unit("status").stdout
 

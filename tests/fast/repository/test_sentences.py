@@ -66,7 +66,8 @@ def test_status_and_doctor_look_for_themselves_and_do_not_read_the_probe():
     """What docs/architecture.md and the glossary say; the probe belongs to the Ansible module alone."""
     probe = UNIT / "machine/probe.py"
     assert probe.is_file()
-    assert probe not in reachable(UNIT / "health/doctor.py")
+    assert probe not in reachable(UNIT / "health/status.py")
+    assert probe not in reachable(UNIT / "health/wholeness.py")
     assert [
         module.name for module in (TOP / "plugins/modules").glob("*.py") if "machine.probe" in module.read_text("utf-8")
     ] == ["unit_probe.py"]

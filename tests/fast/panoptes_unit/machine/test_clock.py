@@ -5,11 +5,11 @@ import time
 import pytest
 
 from panoptes_unit.errors import UnitError
-from panoptes_unit.health import doctor
+from panoptes_unit.health import wholeness
 from panoptes_unit.machine.clock import CLOCK_FLOOR, require_plausible_clock
 from panoptes_unit.settings import Settings
 
-LOOKERS = [require_plausible_clock, lambda: doctor._clock(Settings())]
+LOOKERS = [require_plausible_clock, lambda: wholeness._clock(wholeness.Seen(Settings()))]
 
 
 @pytest.fixture
