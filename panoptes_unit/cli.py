@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from .deploy import verdicts
 from .deploy.outcome import Outcome, current_user
+from .deploy.own_files import settings_from
 from .deploy.run import Run
 from .deploy.run_lock import exclusive
 from .deploy.state import State, Store
@@ -180,9 +181,9 @@ def _recover(options: argparse.Namespace) -> int:
 
 
 def _transact(options: argparse.Namespace, act: Callable[[Transaction], Outcome]) -> int:
-    settings = load(options.settings)
-    force = getattr(options, "force", False)
-    run = Run.on_this_unit(settings, Report(options.quiet), options.verb, by=current_user(), force=force)
+    report, force = Report(options.quiet), getattr(options, "force", False)
+    settings = settings_from(options.settings, told=lambda text: report.step("settings", text))
+    run = Run.on_this_unit(settings, report, options.verb, current_user(), force, options.settings)
     transaction = Transaction(run)
     with run.signals.handled():  # until the answer is out
         try:

@@ -13,7 +13,7 @@ from ..sources import signature
 from ..sources.manifests import Image
 from ..sources.platforms import platform_of
 from ..sources.reference import Reference
-from . import proof, verdicts
+from . import own_files, proof, verdicts
 from .deadline import deadline
 from .release import Release, read_release, write_release
 from .run import Run
@@ -47,6 +47,7 @@ def find(run: Run, name: str) -> Optional[Candidate]:
         lacking = _lacking(run, current) if current and current.index == index_digest else ""
         if current and current.index == index_digest and not lacking:
             run.report.step("resolve", f"{run.outcome.source} is {short(current.image)}: already running")
+            own_files.keep(run)
             run.end(verdicts.UNCHANGED, "this is the newest release")
             return None
         if not run.force:

@@ -12,7 +12,7 @@ from typing import Callable, Optional, Sequence
 
 from ..errors import UnitError
 from ..report import Report, short
-from ..settings import Settings
+from ..settings import DEFAULT_PATH, Settings
 from ..sources.reference import Credentials, Reference
 from ..sources.registry import Registry
 from . import verdicts
@@ -65,6 +65,7 @@ class Run:
         state: what the tool knows; loaded when the run holds the lock.
         force: pass lock, window, pin and quarantine.
         waits: seconds before each further try of a download.
+        settings_path: the file that the settings came from.
     """
 
     settings: Settings
@@ -79,9 +80,18 @@ class Run:
     registry_at: Callable[[Settings, str], Registry] = registry_at
     architecture: Callable[[], str] = dpkg_architecture
     waits: Sequence[float] = WAITS_S
+    settings_path: Path = DEFAULT_PATH
 
     @classmethod
-    def on_this_unit(cls, settings: Settings, report: Report, verb: str, by: str = "", force: bool = False) -> Run:
+    def on_this_unit(
+        cls,
+        settings: Settings,
+        report: Report,
+        verb: str,
+        by: str = "",
+        force: bool = False,
+        settings_path: Path = DEFAULT_PATH,
+    ) -> Run:
         """A run with this machine's engine, state and journal."""
         store = Store(Path(settings.state))
         return cls(
@@ -92,6 +102,7 @@ class Run:
             journal=Journal(store.journal_path),
             outcome=Outcome.begun(verb, by, force),
             force=force,
+            settings_path=settings_path,
         )
 
     @property

@@ -10,7 +10,7 @@ from ..documents import printable
 from ..errors import HealthError, UnitError
 from ..files import remove_durably
 from ..report import short
-from . import kept_configuration, proof, reserve, verdicts
+from . import kept_configuration, own_files, proof, reserve, verdicts
 from .downtime import DowntimeWatch
 from .outcome import Outcome
 from .release import Release, read_release, write_release
@@ -132,6 +132,7 @@ def commit(run: Run, release: Release, verdict: str, reason: str = "") -> Outcom
         run.prune()
     run.outcome.changed = True
     reserve.release(run.store.folder)
+    own_files.keep(run)
     return run.end(verdict, reason)
 
 

@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, DeferredError, UnitError
 from ..machine.clock import require_plausible_clock
 from ..report import short
 from ..sources.reference import Reference
-from . import candidate, proof, restart_permission, verdicts
+from . import candidate, own_files, proof, restart_permission, verdicts
 from .deadline import deadline
 from .outcome import Outcome
 from .recovery import recover as recover_interrupted
@@ -100,6 +100,7 @@ class Transaction:
             if run.store.damage:
                 run.report.step("state", run.store.damage)
                 run.store.save(run.state)
+            own_files.mend(run)
             if not recovering:
                 self._recover_first()
             if not run.journal.path.exists():  # otherwise the release file may name what is to be undone

@@ -261,6 +261,7 @@ class FakeUnit:
                 registry_at=lambda settings, host: self.registry,  # type: ignore[arg-type,return-value]
                 architecture=lambda: "amd64",
                 waits=(0.0, 0.0),
+                settings_path=Path(self.settings.state).parent / "unit.yaml",
             )
         )
 
