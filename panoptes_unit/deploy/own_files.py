@@ -128,7 +128,9 @@ def copy_of(folder: Path, path: Path) -> Optional[Copy]:
     with suppress(OSError, ValueError):
         known = read_object((folder / f"{path.name}.json").read_bytes(), 4 * SIZE_LIMIT)
         text, mode = known.get("text"), known.get("mode")
-        if isinstance(text, str) and isinstance(mode, int) and known.get("sha256") == _sum(text):
+        if not isinstance(text, str) or not isinstance(mode, int):
+            return None
+        if known.get("path") == str(path) and known.get("sha256") == _sum(text):
             return Copy(text, mode & 0o777)
     return None
 
@@ -138,7 +140,7 @@ def _write_copy(folder: Path, path: Path, copy: Copy) -> None:
     target = folder / f"{path.name}.json"
     if target.is_dir():
         put_aside(target)
-    content = {"text": copy.text, "mode": copy.mode, "sha256": _sum(copy.text)}
+    content = {"path": str(path), "text": copy.text, "mode": copy.mode, "sha256": _sum(copy.text)}
     write_durably(target, json.dumps(content) + "\n", mode=0o600)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -82,8 +83,8 @@ def test_observing_lock_holds_without_the_release_file(unit, offered, record_pro
 
 
 WORLDS = {
-    "a syntax error in compose.yaml": (
-        "cp -p /etc/panoptes/compose.yaml /run/compose.kept && echo '}}' >> /etc/panoptes/compose.yaml",
+    "something in compose.yaml that Compose does not take": (
+        "cp -p /etc/panoptes/compose.yaml /run/compose.kept && echo 'volume: none' >> /etc/panoptes/compose.yaml",
         "cp -p /run/compose.kept /etc/panoptes/compose.yaml",
     ),
     "a stranger on the hub's port": (
@@ -190,6 +191,37 @@ def test_damaged_record_is_told_in_a_line_and_updates_go_on(unit, offered, name,
         unit.must_run(offered[1])
     finally:
         unit.host.run(f"test -d {path} && rmdir {path}")
+    record_property("outcome", answer["verdict"])
+
+
+SPOILED = {
+    "empty": ": > {0}",
+    "full of zero bytes": "truncate --size 0 {0} && truncate --size 400 {0}",
+    "cut in half": "truncate --size $(($(stat --format %s {0}) / 2)) {0}",
+    "gone": "rm {0}",
+}
+
+
+@pytest.mark.fault("{name} is {damage}")
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, damage) for name in ("compose.yaml", Path(TEST_SETTINGS).name) for damage in SPOILED]
+    if EVERYTHING
+    else [("compose.yaml", "empty"), (Path(TEST_SETTINGS).name, "cut in half")],
+)
+def test_damaged_file_that_the_tool_works_by_is_put_back_as_it_was(unit, offered, name, damage, record_property):
+    path = f"/etc/panoptes/{name}"
+    unit.tool("update", "--force", expect=0)
+    text, before = unit.check(f"cat {path}"), unit.check("docker ps --quiet --no-trunc | sort")
+    unit.check(SPOILED[damage].format(path))
+    try:
+        answer = unit.tool("update", "--force", expect=0)
+        assert f"{path} was damaged" in answer["stderr"]
+        assert unit.check(f"cat {path}") == text
+        unit.must_run(offered[1])
+        assert unit.check("docker ps --quiet --no-trunc | sort") == before, "what works is not restarted"
+    finally:
+        unit.host.run(f"rm --force {path}.damaged")
     record_property("outcome", answer["verdict"])
 
 

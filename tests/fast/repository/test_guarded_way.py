@@ -18,6 +18,7 @@ PLAIN = {
     "settings.py": "/etc/panoptes is root's",
     "deploy/engine.py": "asks for free room, opens nothing",
     "deploy/journal.py": "the state's folder is root's alone",
+    "deploy/own_files.py": "/etc/panoptes and the state's folder are root's alone",
     "deploy/release.py": "/etc/panoptes is root's",
     "deploy/reserve.py": "the state's folder is root's alone",
     "deploy/run.py": "the state's folder is root's alone",

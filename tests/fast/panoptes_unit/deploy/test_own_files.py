@@ -120,6 +120,15 @@ def test_copy_that_is_damaged_itself_puts_back_nothing_and_is_made_again(unit, n
     assert json.loads(copy.read_text()) == known
 
 
+def test_copy_of_another_file_of_the_same_name_is_not_used(unit, tmp_path):
+    path = tmp_path / "elsewhere" / "unit.yaml"
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    with pytest.raises(ConfigurationError):
+        own_files.settings_from(path, Path(unit.settings.state))
+    assert path.read_bytes() == b""
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 @given(content=st.binary(max_size=100))
 def test_whatever_a_copy_holds_it_is_whole_or_no_copy(tmp_path, content):
