@@ -126,8 +126,8 @@ def findings(seen: Seen, suffers: str = "") -> List[Finding]:
 def _look(entry: Entry, seen: Seen) -> Finding:
     try:
         return Finding(entry.name, entry.check(seen), suffers=entry.suffers)
-    except Held as held:
-        return Finding(entry.name, str(held), remedy=held.remedy, suffers=entry.suffers, held=True)
+    except Held as error:
+        return Finding(entry.name, str(error), remedy=error.remedy, suffers=entry.suffers, held=True)
     except UnitError as error:
         return Finding(entry.name, "", str(error), getattr(error, "remedy", ""), entry.suffers)
 
