@@ -10,7 +10,9 @@ from typing import Any, Dict, List, Set
 
 
 def listeners_on(ports: List[Any]) -> Dict[str, List[Dict[str, Any]]]:
-    """Port (as text) -> list of `address`, `pid`, `process`, `ancestors` (pids); free ports are left out."""
+    """Port (as text) -> list of `address`, `pid`, `process`, `ancestors` (pids), `container` (its id, where it runs in
+    one of Docker's); free ports are left out.
+    """
     wanted = {int(port) for port in ports}
     sockets = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -28,7 +30,13 @@ def listeners_on(ports: List[Any]) -> Dict[str, List[Dict[str, Any]]]:
     for inode, (number, address) in sorted(sockets.items(), key=lambda item: item[1]):
         pid = owners.get(inode, 0)
         found.setdefault(str(number), []).append(
-            {"address": address, "pid": pid, "process": _process_name(pid), "ancestors": _ancestors(pid)}
+            {
+                "address": address,
+                "pid": pid,
+                "process": _process_name(pid),
+                "ancestors": _ancestors(pid),
+                "container": _container(pid),
+            }
         )
     return found
 
@@ -59,6 +67,17 @@ def _process_name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip() if pid else ""
     except OSError:
         return ""
+
+
+def _container(pid: int, proc: Path = Path("/proc")) -> str:
+    """The id of its container, which the kernel knows also while Docker Engine is silent; empty where it is in none."""
+    try:
+        groups = (proc / str(pid) / "cgroup").read_text() if pid else ""
+    except OSError:
+        return ""
+    # `docker-ID.scope` where systemd makes the group, `docker/ID` where the engine does.
+    found = re.search(r"docker[-/]([0-9a-f]{64})", groups)
+    return found.group(1) if found else ""
 
 
 def _ancestors(pid: int) -> List[int]:

@@ -138,6 +138,10 @@ def _ports(state: Dict[str, Any], wanted: Requirements) -> List[str]:
     for port, listeners in sorted(state["ports"].items(), key=lambda item: int(item[0])):
         purpose = wanted.ports.get(str(port))
         strangers = [entry for entry in listeners if not ours.intersection(entry["ancestors"])]
+        if not state["engine"]:
+            # Services outlive an engine that is stopped, and only the engine knows whose they are: role docker starts it,
+            # and who is a stranger after that is in the way of the services.
+            strangers = [entry for entry in strangers if not entry["container"]]
         if purpose and strangers:
             holder = strangers[0]
             found.append(

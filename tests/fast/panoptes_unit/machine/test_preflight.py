@@ -23,6 +23,7 @@ FIT = {
     },
     "ports": {},
     "containers": {},
+    "engine": {"version": "1.2.3", "architecture": "amd64"},
     "users": {},
     "images": [],
 }
@@ -116,6 +117,16 @@ def test_port_of_our_own_container_is_no_problem(state):
     assert "pid 12" in only(problems(state, WANTED))
     state["containers"]["config-server"] = {"pid": 11}
     assert problems(state, WANTED) == []
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_container_is_a_stranger_only_where_the_engine_says_whose_it_is(state, answers):
+    state["engine"] = state["engine"] if answers else {}
+    holder = {"address": "127.0.0.1", "pid": 12, "process": "python", "ancestors": [12], "container": "a" * 64}
+    state["ports"]["6563"] = [holder]
+    assert bool(problems(state, WANTED)) == answers
+    state["ports"]["6563"] = [{**holder, "container": ""}]
+    assert problems(state, WANTED), "a program that is in no container is one"
 
 
 def test_paths_on_one_file_system_need_the_sum(state):

@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from panoptes_unit.machine import listeners
 from panoptes_unit.machine.probe import Probe
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg-query"), reason="no dpkg on this machine")
@@ -126,6 +127,22 @@ def test_listener_on_ipv6_is_found_with_its_address():
         server.listen()
         port = server.getsockname()[1]
         assert Probe().listeners([port])[str(port)][0]["address"] == "::1"
+
+
+@pytest.mark.parametrize(
+    ("group", "container"),
+    [
+        (f"0::/system.slice/docker-{'a1' * 32}.scope\n", "a1" * 32),
+        (f"12:memory:/docker/{'b2' * 32}\n0::/\n", "b2" * 32),
+        ("0::/system.slice/docker.service\n", ""),
+        ("0::/user.slice\n", ""),
+    ],
+)
+def test_container_of_a_process_is_what_the_kernel_says(tmp_path, group, container):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cgroup").write_text(group)
+    assert listeners._container(7, tmp_path) == container
+    assert listeners._container(8, tmp_path) == listeners._container(0, tmp_path) == ""
 
 
 def test_free_port_is_left_out():
