@@ -1,8 +1,9 @@
 """Text for objects and objects for text: JSON on the wire, YAML in files.
 
-Quantities travel as text such as `45.0 deg`, times as ISO 8601 in UTC. Reading gives quantities back for the
-units that a unit's configuration is written in (deg, m, s) and datetimes for ISO dates. astropy is imported only
-when a quantity is met, numpy never.
+Quantities travel as text such as `45.0 deg` in the units that a unit's configuration is written in (deg, m, s), and as
+`{"value": 5.0, "unit": "km"}` in all others, since a text such as `5 h` may be just that. Times travel as ISO 8601 in
+UTC. Reading gives quantities back for both, and datetimes for ISO dates with or without a time. Digits alone, such as
+`20160812`, stay text. astropy is imported only when a quantity is met, numpy never.
 """
 
 import json
@@ -17,11 +18,20 @@ from typing import Any, Optional, Union
 from panoptes_utils.error import InvalidDeserialization, InvalidSerialization
 from panoptes_utils.yaml_bounds import bounded_composer
 
-_QUANTITY = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s+(?:deg|m|s)", re.ASCII)
+_NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|-?inf)"
+_TEXT_UNITS = ("deg", "m", "s")
+_QUANTITY = re.compile(rf"{_NUMBER}\s+(?:{'|'.join(_TEXT_UNITS)})", re.ASCII)
+# Digits alone are no date: serial numbers look like that.
 _DATE = re.compile(
-    r"(?P<year>\d{4})(?:-(?P<month>\d\d)(?:-(?P<day>\d\d))?|(?P<month2>\d\d)(?P<day2>\d\d))?"
-    r"(?:[T ](?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?"
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"(?:[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"(?P<zone>Z|[-+]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
+_COMPACT_DATE = re.compile(
+    r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+    r"T(?P<hour>\d\d)(?P<minute>\d\d)(?:(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
+    r"(?P<zone>Z|[-+]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
 
@@ -117,7 +127,7 @@ def serialize_object(obj: Any) -> Any:
     # An object of a package that nobody imported cannot be here: no need to import it to ask.
     units, times, numpy = (sys.modules.get(name) for name in ("astropy.units", "astropy.time", "numpy"))
     if units and isinstance(obj, units.Quantity):
-        return str(obj)
+        return _quantity_form(obj, units)
     if times and isinstance(obj, times.Time):
         return obj.utc.isot
     if numpy and isinstance(obj, numpy.ndarray):
@@ -142,31 +152,63 @@ def serialize_all_objects(obj: Any) -> Any:
 
 
 def deserialize_all_objects(obj: Any) -> Any:
-    """The same nested dicts (changed in place) with quantities and datetimes for their texts.
+    """The same nested dicts and lists (changed in place) with quantities and datetimes for their texts.
 
-    `{"value": 5, "unit": "m"}` is a quantity too. Lists are left as they are.
+    `{"value": 5, "unit": "m"}` is a quantity too. Texts in lists are left as they are.
     """
+    return _revived(obj, texts=True)
+
+
+def _revived(obj: Any, texts: bool) -> Any:
     if isinstance(obj, dict):
         if set(obj) == {"value", "unit"}:
             return _quantity(obj)
         for key, value in obj.items():
-            obj[key] = deserialize_all_objects(value)
-        return obj
-    if isinstance(obj, str):
+            obj[key] = _revived(value, texts)
+    elif isinstance(obj, list):
+        for index, value in enumerate(obj):
+            if isinstance(value, (dict, list)):
+                obj[index] = _revived(value, texts=False)
+    elif texts and isinstance(obj, str):
         if _QUANTITY.fullmatch(obj):
             return _quantity(obj)
-        match = _DATE.fullmatch(obj)
+        match = _DATE.fullmatch(obj) or _COMPACT_DATE.fullmatch(obj)
         if match:
             return _datetime(match)
     return obj
 
 
+def _quantity_form(quantity: Any, units: Any) -> Any:
+    """The text of a quantity, or a value-and-unit pair where a text would not be read as a quantity again."""
+    unit = quantity.unit.to_string()
+    try:
+        known = units.Unit(unit) == quantity.unit
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        # A unit that readers may not have enabled, such as mile: the same in units that everybody has, where it can be.
+        with suppress(TypeError, ValueError):
+            quantity = quantity.si
+        unit = quantity.unit.to_string()
+    value = quantity.value.tolist()
+    if unit in _TEXT_UNITS and isinstance(value, (int, float)):
+        return f"{value} {unit}"
+    return {"value": value, "unit": unit}
+
+
 def _quantity(obj: Union[str, dict]) -> Any:
     """The quantity that a text or a value-and-unit pair names, else what was given."""
+    if isinstance(obj, str):
+        text, unit = obj.split()
+        value: Any = float(text)
+    else:
+        value, unit = obj["value"], obj["unit"]
+        if not isinstance(unit, str) or isinstance(value, bool) or not isinstance(value, (int, float, list)):
+            return obj
     try:
         from astropy.units import Quantity
 
-        return Quantity(obj) if isinstance(obj, str) else Quantity(obj["value"], obj["unit"])
+        return Quantity(value, unit, subok=True)
     except (ImportError, TypeError, ValueError):
         return obj
 
@@ -177,8 +219,8 @@ def _datetime(match: "re.Match[str]") -> Union[datetime, str]:
     zone = part["zone"]
     iso = "{}-{}-{}T{}:{}:{}.{}{}".format(
         part["year"],
-        part["month"] or part["month2"] or "01",
-        part["day"] or part["day2"] or "01",
+        part["month"],
+        part["day"],
         part["hour"] or "00",
         part["minute"] or "00",
         part["second"] or "00",

@@ -32,6 +32,21 @@ def test_set_quantities_are_kept_as_quantities(server):
     assert get_config("location.elevation", port=server.port) == 11 * units.m
 
 
+@pytest.mark.parametrize("serial", ["20160812", "0012", "2016"])
+def test_a_serial_number_comes_back_as_it_was_set(server, serial):
+    assert set_config("cameras.devices[1].sn", serial, port=server.port) == {"cameras.devices[1].sn": serial}
+    assert get_config("cameras.devices[1].sn", port=server.port) == serial
+
+
+def test_a_quantity_comes_back_whatever_its_unit(server):
+    units = pytest.importorskip("astropy.units")
+    for sent in (5 * units.km, 30 * units.Unit("arcsec / s"), units.Quantity([1, 2.5], "min"), 2 * units.percent):
+        set_config("mount.settings.x", sent, port=server.port)
+        read = get_config("mount.settings", port=server.port)["x"]
+        assert read.unit == sent.unit
+        assert read.value.tolist() == sent.value.tolist()
+
+
 def test_environment_names_the_server(server, monkeypatch):
     monkeypatch.setenv("PANOPTES_CONFIG_PORT", str(server.port))
     monkeypatch.setenv("PANOPTES_CONFIG_HOST", "127.0.0.1")
