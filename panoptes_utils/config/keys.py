@@ -1,4 +1,4 @@
-"""Dotted keys such as `location.latitude` and `cameras.devices[1].model`."""
+"""Dotted keys such as `location.latitude` and `cameras.devices[1].model`; `devices[-1]` is the last entry."""
 
 import re
 from typing import Any, List, Union
@@ -8,8 +8,8 @@ MAX_DEPTH = 32
 
 Part = Union[str, int]
 # Every key of this form is within the bounds above.
-PATTERN = r"[^.\[\]]+(\[\d{1,6}\]){0,3}(\.[^.\[\]]+(\[\d{1,6}\]){0,3}){0,7}"
-_PIECE = re.compile(r"(?P<name>[^\[\]]*)(?P<indexes>(?:\[\d{1,6}\])*)")
+PATTERN = r"[^.\[\]]+(\[-?\d{1,6}\]){0,3}(\.[^.\[\]]+(\[-?\d{1,6}\]){0,3}){0,7}"
+_PIECE = re.compile(r"(?P<name>[^\[\]]*)(?P<indexes>(?:\[-?\d{1,6}\])*)")
 
 
 class KeyProblem(ValueError):
@@ -38,17 +38,31 @@ def parse_key(key: str) -> List[Part]:
             raise KeyProblem(f"key {key!r} is malformed; write it like 'devices[1].model'")
         if match["name"]:
             parts.append(match["name"])
-        parts.extend(int(index) for index in re.findall(r"\d+", match["indexes"]))
+        parts.extend(int(index) for index in re.findall(r"-?\d+", match["indexes"]))
     if len(parts) > MAX_DEPTH:
         raise KeyProblem(f"key {key[:40]!r}… has {len(parts)} levels, {MAX_DEPTH} are allowed")
     return parts
+
+
+def counted_from_front(tree: Any, parts: List[Part]) -> List[Part]:
+    """The same key with indexes that count from the front: the one way in which an entry of this tree is named.
+
+    An index that counts from the end of a list that is not there, or is shorter, stays as it is.
+    """
+    front: List[Part] = []
+    for part in parts:
+        if isinstance(part, int) and part < 0 and isinstance(tree, list) and -part <= len(tree):
+            part += len(tree)
+        front.append(part)
+        tree = get_part(tree, [part])
+    return front
 
 
 def get_part(tree: Any, parts: List[Part]) -> Any:
     """What stands in the tree at the key, None where nothing does."""
     for part in parts:
         if isinstance(part, int):
-            if not isinstance(tree, list) or part >= len(tree):
+            if not isinstance(tree, list) or not -len(tree) <= part < len(tree):
                 return None
             tree = tree[part]
         elif isinstance(tree, dict):
@@ -70,7 +84,7 @@ def set_part(tree: dict, key: str, parts: List[Part], value: Any) -> None:
         if isinstance(part, int):
             if not isinstance(node, list):
                 raise KeyConflict(f"key {key!r}: {_above(parts, depth)} is not a list")
-            if part > len(node) or (part == len(node) and not last):
+            if not -len(node) <= part <= len(node) or (part == len(node) and not last):
                 raise KeyConflict(f"key {key!r}: {_above(parts, depth)} has {len(node)} entries, no index {part}")
             if part == len(node):
                 node.append(value)

@@ -9,20 +9,20 @@ What stands below the key `secrets` is one, and so is whatever the list `secret_
 
 from typing import Any, Dict, List
 
-from panoptes_utils.config.keys import KeyProblem, Part, get_part, parse_key
+from panoptes_utils.config.keys import KeyProblem, Part, counted_from_front, get_part, parse_key
 
 SECTION = "secrets"
 NAMES = "secret_keys"
 
 
 def secret_parts(config: Dict[str, Any]) -> List[List[Part]]:
-    """The keys of all that is secret, as `parse_key` gives them; a name that is no key marks nothing."""
+    """The keys of all that is secret, with indexes from the front; a name that is no key marks nothing."""
     marked: List[List[Part]] = [[SECTION]]
     named = config.get(NAMES)
     for name in named if isinstance(named, list) else [named]:
         if isinstance(name, str):
             try:
-                marked.append(parse_key(name))
+                marked.append(counted_from_front(config, parse_key(name)))
             except KeyProblem:
                 continue
     return [parts for parts in marked if get_part(config, parts) is not None]

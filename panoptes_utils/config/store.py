@@ -8,7 +8,16 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from panoptes_utils.config import files, secrets
 from panoptes_utils.config.helpers import parse_config_directories
-from panoptes_utils.config.keys import MAX_DEPTH, KeyConflict, KeyProblem, Part, get_part, parse_key, set_part
+from panoptes_utils.config.keys import (
+    MAX_DEPTH,
+    KeyConflict,
+    KeyProblem,
+    Part,
+    counted_from_front,
+    get_part,
+    parse_key,
+    set_part,
+)
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.files import folder_lock
 from panoptes_utils.logging import logger
@@ -94,7 +103,8 @@ class ConfigStore:
         if key is None or not self._secrets:
             return False
         try:
-            return secrets.is_below(parse_key(key), self._secrets) and self.get(key) is not None
+            parts = counted_from_front(self._config, parse_key(key))
+            return secrets.is_below(parts, self._secrets) and self.get(key) is not None
         except KeyProblem:
             return False
 
@@ -210,10 +220,13 @@ class ConfigStore:
             # Only the branches that change are copied: the configuration may be long.
             for name in config.keys() & {parts[0] for _, parts, _ in changes}:
                 config[name] = deepcopy(config[name])
+            # With indexes from the front, since what another change appends moves the end.
+            front = {}
             for key, parts, value in changes:
+                front[key] = counted_from_front(config, parts)
                 set_part(config, key, parts, deepcopy(value))
-            for key, parts, _ in lasting:
-                _set_local(tree, self._base, config, key, parts)
+            for key, _, _ in lasting:
+                _set_local(tree, self._base, config, key, front[key])
         except KeyConflict as error:
             raise Conflict(str(error)) from error
         before = set(self.check(self._config))

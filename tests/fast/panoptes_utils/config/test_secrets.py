@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from panoptes_utils.config import secrets
 from panoptes_utils.config.client import get_config, set_config
+from panoptes_utils.config.store import ConfigStore
 
 MARKED = """
 secret_keys: [social.slack, "cameras.devices[1].password", "a..b", no.such.key]
@@ -37,6 +38,7 @@ def test_secrets_are_not_readable_without_the_token(public):
         "social.slack",
         "cameras.devices[1].password",
         "cameras.devices[01].password",
+        "cameras.devices[-1].password",
     ):
         status, answer, _ = public.ask("/get-config", {"key": key})
         assert (status, "secret" in answer["msg"], "hush" in str(answer)) == (401, True, False), key
@@ -52,6 +54,17 @@ def test_secrets_are_readable_with_the_token(public):
     assert get_config("social.slack", port=public.port) == "hush-2"
     # What was answered to one is not kept for the other.
     assert "hush" not in str(public.ask("/get-config")[1])
+
+
+@pytest.mark.parametrize("mark", [-1, 1])
+@pytest.mark.parametrize("asked", [-1, 1])
+def test_a_secret_is_one_from_whichever_end_it_is_counted(unit, mark, asked):
+    named = unit.read_text().replace("- model: zwo", "- model: zwo\n    password: hush")
+    unit.write_text(f'{named}secret_keys: ["cameras.devices[{mark}].password"]\n')
+    store = ConfigStore(unit)
+    assert store.is_secret(f"cameras.devices[{asked}].password")
+    assert store.get(f"cameras.devices[{asked}].password", secret=False) is None
+    assert "hush" not in json.dumps(store.get(secret=False))
 
 
 def test_refusals_and_changes_leave_a_line_with_who_and_what_but_no_secret(public):

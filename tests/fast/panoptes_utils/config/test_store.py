@@ -22,7 +22,8 @@ values = st.recursive(
 )
 some_keys = st.sampled_from(
     ["name", "location", "location.latitude", "location.new.deep", "cameras.devices[0].model", "cameras.devices[2]",
-     "cameras.devices", "cameras", "brand.new.key", "brand", "simulator[0]", "directories.images", "x y"]
+     "cameras.devices", "cameras", "brand.new.key", "brand", "simulator[0]", "simulator[-1]", "cameras.devices[-1].sn",
+     "directories.images", "x y"]
 )  # fmt: skip
 
 
@@ -74,6 +75,16 @@ def test_a_replaced_mapping_stays_replaced(unit):
     store = ConfigStore(unit)
     store.set({"location": {"latitude": "1 deg"}})
     assert ConfigStore(unit).get("location") == {"latitude": "1 deg"}
+
+
+def test_the_end_of_a_list_is_where_it_was_when_its_change_came(unit):
+    store = ConfigStore(unit)
+    store.set(
+        {"cameras.devices[-1].sn": "0012", "cameras.devices[2]": {"model": "new"}, "cameras.devices[-1].sn ": "x"}
+    )
+    for held in (store, ConfigStore(unit)):
+        assert held.get("cameras.devices[1].sn") == "0012"
+        assert held.get("cameras.devices[-1]") == {"model": "new", "sn ": "x"}
 
 
 def test_all_changes_or_none(unit):
