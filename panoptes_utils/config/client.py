@@ -33,7 +33,7 @@ def get_config(
     """A value of the unit's configuration.
 
     Args:
-        key: dotted key such as `location.latitude` or `devices[1].model` (`devices[-1]` is the last); None for everything.
+        key: dotted key such as `location.latitude` or `devices[1].model` (`devices[-1]` is the last); None: all.
         default: what to return where there is no value or no server.
         host: default `$PANOPTES_CONFIG_HOST`, else localhost.
         port: default `$PANOPTES_CONFIG_PORT`, else 6563.

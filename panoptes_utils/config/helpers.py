@@ -41,19 +41,24 @@ def load_config(
         load_local: also read `NAME_local.yaml` beside each file.
 
     Returns:
-        The merged configuration. A file that is not there or not YAML is skipped with a warning.
+        The merged configuration. A file that is not YAML, or is not there and has no local file, is skipped with a
+        warning.
     """
     names = [config_files] if config_files is None or isinstance(config_files, (str, Path)) else config_files
     config: Dict[str, Any] = {}
     for name in names:
         path = config_path(name)
-        try:
-            config = files.merge(config, files.plain(files.read_yaml(path)))
-        except InvalidConfig as error:
-            logger.warning(f"skipped: {error.msg}")
-            continue
-        if load_local and files.local_path(path) != path:
-            tree, damage = files.read_local(files.local_path(path), repair=False)
+        local = files.local_path(path)
+        over = load_local and local != path
+        # What `save_config` writes is the local file, also where there is none that it belongs to.
+        if not over or path.exists() or not local.exists():
+            try:
+                config = files.merge(config, files.plain(files.read_yaml(path)))
+            except InvalidConfig as error:
+                logger.warning(f"skipped: {error.msg}")
+                continue
+        if over:
+            tree, damage = files.read_local(local, repair=False)
             if damage:
                 logger.warning(damage)
             config = files.merge(config, files.plain(tree))

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -194,6 +195,27 @@ def test_save_writes_the_local_file(unit):
     with pytest.raises(FileExistsError):
         save_config(unit, {}, overwrite=False)
     assert unit.read_text() == before
+
+
+words = st.text("abc: #'-0159.", max_size=8)
+plain_trees = st.dictionaries(
+    words.filter(bool),
+    st.recursive(st.none() | st.booleans() | st.integers() | words, lambda inner: st.lists(inner, max_size=3)),
+    max_size=4,
+)
+
+
+@given(plain_trees, st.booleans())
+def test_what_was_saved_is_loaded_with_or_without_the_file_that_it_belongs_to(tree, has_base):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "unit.yaml"
+        if has_base:
+            path.write_text("{}")
+        save_config(path, tree)
+        assert load_config(path, parse=False) == tree
+        assert load_config([path, Path(folder) / "missing"], parse=False) == tree
+        assert load_config(path, parse=False, load_local=False) == {}
+        assert load_config(path.with_name("unit_local"), parse=False) == tree
 
 
 def test_relative_directories_are_below_the_base(tmp_path):
