@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,6 +22,8 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 6563
 # A client that has not sent a whole request after this many seconds is cut off.
 REQUEST_SECONDS = 10
+# A server that was told to end holds its port for a moment: whoever starts the next one at once waits so long for it.
+PORT_SECONDS = 3.0
 
 
 class CannotStart(Exception):
@@ -208,7 +211,7 @@ async def _cut_off_slow_clients(server: Any) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening TCP socket.
+    """A listening TCP socket; a port that is just becoming free is waited for, `PORT_SECONDS` at most.
 
     Raises:
         CannotStart: the port is taken (the text says by what), or the address is not this machine's.
@@ -222,8 +225,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
+        _bind_when_free(listener, address)
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
@@ -231,6 +233,19 @@ def listen(host: str, port: int) -> socket.socket:
             raise CannotStart(f"port {port} is taken by {holder}; stop that or choose another port") from error
         raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listener
+
+
+def _bind_when_free(listener: socket.socket, address: Any) -> None:
+    deadline = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            listener.bind(address)
+            break
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
+    listener.listen(128)
 
 
 def _fastest_loop() -> asyncio.AbstractEventLoopPolicy:

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 from free_ports import free_ports
+from processes import until
 
 from panoptes_utils.config import config_server
 from panoptes_utils.config.client import get_config, server_is_running, set_config
@@ -199,6 +200,31 @@ def test_server_started_from_python_serves_and_ends_with_its_process(unit, free_
         process.join(5)
     assert process.exitcode == 0
     assert not unit.with_name("pocs_local.yaml").exists()
+
+
+@pytest.mark.parametrize("end", ["terminate", "kill", "stop"])
+def test_a_server_that_was_ended_can_be_started_again_at_once(unit, free_port, end):
+    servers = []
+    for _ in range(4):
+        process = config_server(unit, port=free_port)
+        servers.append(process)
+        assert get_config("name", port=free_port) == "Roof Unit"
+        if end == "stop":
+            set_config("config_server.running", False, port=free_port)
+        else:
+            getattr(process, end)()
+    for process in servers:
+        process.join(10)
+        assert process.exitcode is not None
+
+
+def test_a_command_that_was_ended_can_be_started_again_at_once(serve):
+    first = serve()
+    first.process.terminate()
+    second = serve()
+    assert first.process.wait(10) == 0
+    assert until(lambda: get_config("name", port=second.port)) == "Roof Unit"
+    assert second.process.poll() is None
 
 
 def test_connection_stays_open_for_several_requests(server):
