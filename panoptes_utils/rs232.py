@@ -27,8 +27,7 @@ def get_serial_port_info() -> List[Any]:
 class SerialData:
     """A serial line that speaks in lines of text.
 
-    The port is opened at once; where that fails a warning is logged and `is_connected` is False, so that a program can
-    start before its device is plugged in.
+    The port is opened at once. A program that starts before its device is plugged in has to try again.
 
     Args:
         port: device, such as /dev/ttyACM0, or an address that pyserial understands.
@@ -41,6 +40,7 @@ class SerialData:
 
     Raises:
         ValueError: no port.
+        BadSerialConnection: the port cannot be opened.
 
     Example:
         >>> line = SerialData(port="loop://", timeout=0.1)
@@ -71,10 +71,7 @@ class SerialData:
         self.ser.baudrate = baudrate
         self.ser.timeout = timeout
         self.ser.write_timeout = timeout
-        try:
-            self.connect()
-        except BadSerialConnection as error:
-            logger.warning(error.msg)
+        self.connect()
 
     def __del__(self) -> None:
         ser = getattr(self, "ser", None)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import time
 from types import SimpleNamespace
 
@@ -48,14 +49,26 @@ def test_a_line_over_a_terminal(terminal):
     assert not line.is_connected and "not connected" in str(line)
 
 
-def test_a_missing_device_is_not_fatal_until_it_is_used(tmp_path):
-    line = rs232.SerialData(port=str(tmp_path / "ttyACM0"))
-    assert not line.is_connected
-    for use in (line.connect, lambda: line.write("x"), line.read, line.read_bytes, line.reset_input_buffer):
-        with pytest.raises(error.BadSerialConnection, match="ttyACM0"):
-            use()
+@pytest.mark.parametrize("port", ["{}/ttyACM0", "{}", "arduinosimulator://?board=toaster"])
+def test_a_port_that_cannot_be_opened_is_told_at_once(tmp_path, port):
+    port = port.format(tmp_path)
+    with pytest.raises(error.BadSerialConnection, match=re.escape(port)):
+        rs232.SerialData(port=port)
+
+
+def test_a_port_has_to_be_named():
     with pytest.raises(ValueError, match="port is missing"):
         rs232.SerialData()
+
+
+def test_a_line_that_was_closed_tells_whoever_uses_it():
+    line = rs232.SerialData(port="loop://")
+    line.disconnect()
+    for use in (lambda: line.write("x"), line.read, line.read_bytes, line.reset_input_buffer):
+        with pytest.raises(error.BadSerialConnection, match="not connected"):
+            use()
+    line.connect()
+    assert line.is_connected
 
 
 def test_a_device_that_is_pulled_out_is_told():
@@ -127,10 +140,6 @@ def test_arduino_simulator_reports_and_takes_commands(board, key):
     assert line.ser.received == b"0,1\n"
     line.reset_input_buffer()
     assert line.ser.in_waiting >= 0
-
-
-def test_arduino_simulator_of_an_unknown_board():
-    assert not rs232.SerialData(port="arduinosimulator://?board=toaster").is_connected
 
 
 def test_serial_ports_are_listed():
