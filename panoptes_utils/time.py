@@ -68,19 +68,37 @@ def _pocs_time() -> Any:
     return now
 
 
-def flatten_time(t: Any) -> str:
-    """Return a time as `YYYYMMDDTHHMMSS`.
+def as_utc(t: Any) -> _datetime:
+    """Return a time as a datetime in UTC.
 
     Args:
-        t: astropy Time or datetime.datetime.
+        t: astropy Time of any scale; or datetime.datetime, which is in UTC already where it has no zone.
+
+    Returns:
+        datetime.datetime: aware, but for one that came without a zone.
+
+    Raises:
+        AttributeError: it is neither.
+    """
+    if isinstance(t, _datetime):
+        return t.astimezone(timezone.utc) if t.tzinfo is not None else t
+    # UT1 is within a second of UTC, and to know it better takes tables of the Earth's rotation from the network.
+    moment = t if t.scale in ("utc", "ut1", "local") else t.utc
+    return moment.to_datetime().replace(tzinfo=timezone.utc)
+
+
+def flatten_time(t: Any) -> str:
+    """Return a time in UTC as `YYYYMMDDTHHMMSS`.
+
+    Args:
+        t: what `as_utc` takes.
 
     Example:
         >>> from datetime import datetime
         >>> flatten_time(datetime(2019, 5, 11, 1, 2, 3))
         '20190511T010203'
     """
-    moment = t if isinstance(t, _datetime) else t.to_datetime()
-    return moment.strftime("%Y%m%dT%H%M%S")
+    return as_utc(t).strftime("%Y%m%dT%H%M%S")
 
 
 def _seconds(value: Any, name: str) -> float:

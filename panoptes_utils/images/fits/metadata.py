@@ -14,6 +14,7 @@ from astropy.io import fits
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.io import extension_of, getheader, is_packed
 from panoptes_utils.logging import logger
+from panoptes_utils.time import as_utc
 from panoptes_utils.utils import get_quantity_value
 
 PATH_MATCHER = re.compile(
@@ -33,7 +34,8 @@ class ObservationPathInfo:
         unit_id: such as PAN001.
         camera_id: such as ee04d1.
         field_name: of the target, where it is known.
-        sequence_time, image_time: start of the sequence and of the exposure, UTC; datetime or `YYYYMMDDTHHMMSS`.
+        sequence_time, image_time: start of the sequence and of the exposure; datetime (of any zone; UTC without one) or
+            `YYYYMMDDTHHMMSS`, in UTC.
         path: of an image, or an address that ends like one.
 
     Raises:
@@ -138,7 +140,7 @@ ImagePathInfo = ObservationPathInfo
 
 def _moment(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value
+        return as_utc(value)
     try:
         return datetime.strptime(str(value), _TIME).replace(tzinfo=timezone.utc)
     except ValueError:

@@ -4,6 +4,8 @@ from threading import Event, Timer
 import pytest
 from astropy import units as u
 from astropy.time import Time
+from hypothesis import given
+from hypothesis import strategies as st
 
 from panoptes_utils import error
 from panoptes_utils.time import CountdownTimer, current_time, flatten_time, wait_for_events
@@ -38,6 +40,27 @@ def test_bad_pocstime_is_named(monkeypatch):
 def test_flatten_time_of_both_kinds():
     assert flatten_time(Time("2019-05-11T01:02:03")) == "20190511T010203"
     assert flatten_time(datetime(2019, 5, 11, 1, 2, 3)) == "20190511T010203"
+
+
+zones = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+moments = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1), timezones=st.just(timezone.utc))
+
+
+@given(moments, zones)
+def test_a_moment_is_flattened_in_utc_whatever_its_zone(moment, zone):
+    assert flatten_time(moment.astimezone(zone)) == f"{moment:%Y%m%dT%H%M%S}"
+
+
+@given(moments, st.sampled_from(["tai", "tt", "tdb", "tcg", "tcb", "utc"]))
+def test_a_moment_is_flattened_in_utc_whatever_its_scale(moment, scale):
+    # In the middle of a second: a conversion is exact to microseconds.
+    moment = moment.replace(microsecond=500_000)
+    assert flatten_time(getattr(Time(moment), scale)) == f"{moment:%Y%m%dT%H%M%S}"
+
+
+@pytest.mark.parametrize("scale", ["ut1", "local"])
+def test_a_scale_that_needs_tables_or_a_place_is_flattened_as_it_is(scale):
+    assert flatten_time(Time("2019-05-11T01:02:03", scale=scale)) == "20190511T010203"
 
 
 @pytest.mark.parametrize("duration", [1, 1.0, 1 * u.second, timedelta(seconds=1), (1 / 60) * u.minute])

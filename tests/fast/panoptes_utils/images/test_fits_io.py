@@ -1,6 +1,7 @@
 """Reading and writing FITS, and what happens to readers of damaged files."""
 
 import threading
+from datetime import timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,16 @@ class TestMetadata:
         assert one.as_path() == two.as_path() == Path("PAN012/ee04d1/HD 189733/20190820T111638/20190820T122447")
         assert fits.ObservationPathInfo(path=one.as_path(base="/x", ext="fits.fz")).id == one.id
         assert one.image_time.utcoffset().total_seconds() == 0
+
+    def test_a_path_is_in_utc_whatever_the_zone_of_its_times(self):
+        one = fits.ObservationPathInfo(path=self.ADDRESS)
+        hawaii = timezone(timedelta(hours=-10))
+        times = [moment.astimezone(hawaii) for moment in (one.sequence_time, one.image_time)]
+        two = fits.ObservationPathInfo("PAN012", "ee04d1", "HD 189733", *times)
+        assert (two.as_path(), two.id, two.sequence_id) == (one.as_path(), one.id, one.sequence_id)
+        assert two.image_time == one.image_time
+        naive = fits.ObservationPathInfo("PAN012", "ee04d1", None, *(moment.replace(tzinfo=None) for moment in times))
+        assert naive.image_id == "PAN012_ee04d1_20190820T022447"
 
     @pytest.mark.parametrize(
         ("arguments", "why"),
