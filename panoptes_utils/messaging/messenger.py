@@ -22,7 +22,7 @@ class PanMessaging:
 
     Threads: one object may be used from several threads. Sending is serialised; receiving is too, a message goes to
     one of the waiting threads; `close` ends a waiting `receive_message` of another thread within 0.2 s. Processes:
-    make a new object after a fork.
+    make a new object after a fork; the old one refuses to work there.
 
     Attributes:
         context: the ZeroMQ context.
@@ -36,6 +36,7 @@ class PanMessaging:
         # A zmq.Socket; None where no kind is given.
         self.socket: Any = self.context.socket(kind) if kind is not None else None
         self._lock = threading.RLock()
+        self._process = os.getpid()
 
     @classmethod
     def create_publisher(
@@ -135,7 +136,13 @@ class PanMessaging:
         ready_fn: Optional[Callable[[], Any]] = None,
         done_fn: Optional[Callable[[], Any]] = None,
     ) -> None:
-        """Forward between two ends until interrupted; closes both."""
+        """Forward between two ends until interrupted; closes both.
+
+        Raises:
+            RuntimeError: they were made before a fork.
+        """
+        for end in (subscriber, publisher):
+            end._stay_in_process()
         try:
             if ready_fn:
                 ready_fn()
@@ -158,8 +165,9 @@ class PanMessaging:
         Raises:
             ValueError: the topic or the kind of message is not allowed.
             InvalidSerialization: the dict holds something that has no text form.
-            RuntimeError: this is not a publisher, or it is closed.
+            RuntimeError: this is not a publisher, it is closed, or it was made before a fork.
         """
+        self._stay_in_process()
         frame = make_frame(topic, message)
         with self._lock:
             if self.socket is None or self.socket.type != zmq.XPUB:
@@ -179,7 +187,11 @@ class PanMessaging:
 
         Returns:
             Topic and content; (None, None) where there is none in time or it cannot be read.
+
+        Raises:
+            RuntimeError: it was made before a fork.
         """
+        self._stay_in_process()
         blocking = blocking and not flags & zmq.NOBLOCK
         deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms > 0 else None
         while True:
@@ -200,6 +212,10 @@ class PanMessaging:
 
     def close(self) -> None:
         """Close the socket; what was sent is still handed over, for a second at most."""
+        if self._process != os.getpid():
+            # The socket is the parent's, and so may the lock be that a thread of it held at the fork.
+            self.socket = None
+            return
         with self._lock:
             if self.socket is not None:
                 self.socket.close()
@@ -210,6 +226,11 @@ class PanMessaging:
 
     def __exit__(self, *exception: Any) -> None:
         self.close()
+
+    def _stay_in_process(self) -> None:
+        # In a forked child libzmq says of every call that it was interrupted, and pyzmq repeats it for ever.
+        if self._process != os.getpid():
+            raise RuntimeError(f"made by process {self._process}, which was forked: make a new PanMessaging here")
 
     def _wait_for_hub(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

@@ -211,6 +211,45 @@ def test_closed_publishers_say_so(ends):
         pub.send_message("a", "b")
 
 
+IN_A_FORKED_CHILD = """
+import os, signal, sys
+from panoptes_utils.messaging import PanMessaging as P
+port, other = {ports}
+publisher, subscriber = P.create_publisher(port, bind=True), P.create_subscriber(port)
+publisher.send_message("a", {{}})
+child = os.fork()
+if not child:
+    signal.alarm(20)  # one that spins is ended, and fails the test
+    try:
+        {action}
+    except RuntimeError as error:
+        print(error)
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+publisher.send_message("a", {{}})
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "refused"),
+    [
+        ("publisher.send_message('a', {})", True),
+        ("subscriber.receive_message()", True),
+        ("subscriber.receive_message(blocking=False)", True),
+        ("P.run_forwarder(subscriber, publisher)", True),
+        ("publisher.close(), subscriber.close()", False),
+        ("del publisher, subscriber", False),
+        ("pass", False),
+        ("publisher = P.create_publisher(other, bind=True); publisher.send_message('a', {}); publisher.close()", False),
+    ],
+)
+def test_in_a_forked_child_no_end_of_the_parent_works_or_spins(free_ports, action, refused):
+    program = IN_A_FORKED_CHILD.format(ports=free_ports(2), action=action)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("which was forked: make a new PanMessaging" in done.stdout) == refused
+
+
 def test_forwarder_started_from_python_passes_messages_on(free_ports):
     in_port, out_port = free_ports(2)
     ready, done = threading.Event(), threading.Event()
