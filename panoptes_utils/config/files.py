@@ -210,14 +210,16 @@ def read_local(path: Path, repair: bool = True) -> Tuple[Dict[str, Any], Optiona
     except InvalidConfig as error:
         reason = error.msg
     tree = read_good(path)
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    # Of a link what it points at is set aside: the link is somebody's wish, and is not what is damaged.
+    damaged = path.resolve() if path.is_symlink() else path
+    aside = damaged.with_name(f"{damaged.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
     if repair:
         with suppress(OSError):
-            path.replace(aside)
+            damaged.replace(aside)
             if tree is not None:
                 write_durably(path, good.read_bytes(), most=MOST_LOCAL)
             else:
-                sync(path.parent)
+                sync(damaged.parent)
     used = "its last good copy is used" if tree is not None else "there is no good copy: started without it"
     return (tree if tree is not None else parse_yaml(b"", path)), f"{reason}; set aside as {aside.name}, {used}"
 

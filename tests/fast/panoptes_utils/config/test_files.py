@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from panoptes_utils.config import files
 from panoptes_utils.config.helpers import config_path, load_config, parse_config_directories, save_config
+from panoptes_utils.config.store import ConfigStore
 from panoptes_utils.error import InvalidConfig, NotFound
 from panoptes_utils.files import write_durably
 
@@ -195,6 +196,31 @@ def test_save_writes_the_local_file(unit):
     with pytest.raises(FileExistsError):
         save_config(unit, {}, overwrite=False)
     assert unit.read_text() == before
+
+
+@pytest.mark.parametrize("content", [None, b"", b"# mine\na: 1\n", b"a: [1", b"\0" * 100])
+@pytest.mark.parametrize("target", ["../kept/real.yaml", "{}/kept/real.yaml", "{}/kept/chain"])
+@pytest.mark.parametrize("copied", [True, False])
+def test_a_local_file_that_is_a_link_stays_one(unit, tmp_path, content, target, copied):
+    real, local = tmp_path / "kept" / "real.yaml", unit.with_name("pocs_local.yaml")
+    real.parent.mkdir()
+    (real.parent / "chain").symlink_to(real)
+    if content is not None:
+        real.write_bytes(content)
+    if copied:
+        files.good_copy(local).write_text("name: Kept\n")
+    local.symlink_to(target.format(tmp_path))
+    store = ConfigStore(unit)
+    store.set({"b": 2})
+    assert local.is_symlink() and local.readlink() == Path(target.format(tmp_path))
+    assert files.read_yaml(real)["b"] == 2
+    assert ConfigStore(unit).get() == store.get()
+    aside = list(real.parent.glob("real.yaml.damaged-*"))
+    bad = content is not None and b"a: 1" not in content and (copied or content != b"")
+    assert [path.read_bytes() for path in aside] == ([content] if bad else [])
+    assert (store.get("name") == "Kept") == (bad and copied)
+    save_config(unit, {"c": 3})
+    assert local.is_symlink() and real.read_text() == "c: 3\n"
 
 
 words = st.text("abc: #'-0159.", max_size=8)
