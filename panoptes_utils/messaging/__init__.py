@@ -8,6 +8,9 @@ from panoptes_utils.lazy import load_when_used
 # The hub subscribes to this at every publisher, after all that its subscribers asked for: who has seen it knows
 # that from now on nothing that it sends gets lost. No topic can begin with this byte.
 HUB_READY = b"\xffready"
+# Before that (subscriptions go out in the order of their bytes) it subscribes to this with the length of the longest
+# message that it takes, in bytes and decimal digits.
+HUB_LIMIT = b"\xfflimit:"
 
 
 def stats_address(in_port: int) -> str:

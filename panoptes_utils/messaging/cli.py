@@ -91,7 +91,7 @@ def _stats(options: argparse.Namespace) -> int:
     except OSError:
         return _fail(f"no hub with the pair {pairs[0][0]}→{pairs[0][1]} is running on this machine")
     if options.seconds > 0:
-        sample(stats, options.seconds)
+        sample(stats, options.seconds, _reachable(options.host))
     if options.json:
         print(json.dumps(stats, indent=2))
     else:
@@ -139,6 +139,8 @@ def _configured(options: argparse.Namespace) -> List[Tuple[int, int]]:
 
 
 def _reachable(host: str) -> str:
+    if host in ("::", "[::]"):
+        return "::1"
     return "127.0.0.1" if host in ("0.0.0.0", "localhost", "*") else host  # noqa: S104 - compared, not bound
 
 

@@ -6,6 +6,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 import zmq
 
+from panoptes_utils.messaging.endpoint import endpoint
+
 Pair = Tuple[int, int]
 
 
@@ -32,7 +34,7 @@ def check(
             for end, port in ((subscriber, pair[1]), (publisher, pair[0])):
                 if curve is not None:
                     curve.apply(end)
-                end.connect(f"tcp://{host}:{port}")
+                end.connect(endpoint(end, host, port))
             subscriber.setsockopt(zmq.SUBSCRIBE, topic)
             poller.register(subscriber, zmq.POLLIN)
             waiting[subscriber] = (pair, publisher)

@@ -12,7 +12,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 import zmq
 
 from panoptes_utils.logging import logger
-from panoptes_utils.messaging import HUB_READY
+from panoptes_utils.messaging import HUB_LIMIT, HUB_READY
+from panoptes_utils.messaging.endpoint import endpoint
 from panoptes_utils.messaging.monitor import HubMonitor
 from panoptes_utils.ports import holder_of
 
@@ -53,7 +54,8 @@ class Hub:
         host: address to listen on.
         curve: a `panoptes_utils.messaging.curve.ServerKeys` where clients need keys.
         high_water_mark: messages that wait for one subscriber before it starts to lose them.
-        max_message: longest message in bytes; who sends a longer one is disconnected.
+        max_message: longest message in bytes. Publishers are told and refuse a longer one; who sends it all the same is
+            disconnected.
 
     Raises:
         CannotStart: a port is impossible or taken.
@@ -75,7 +77,7 @@ class Hub:
         self._threads: List[threading.Thread] = []
         self._curve = curve
         self._high_water_mark, self._max_message = high_water_mark, max_message
-        self._monitor = HubMonitor(self.context, self.pairs, high_water_mark, self._fail)
+        self._monitor = HubMonitor(self.context, self.pairs, high_water_mark, self._fail, max_message)
         if curve is not None:
             curve.start(self.context)
         try:
@@ -123,6 +125,7 @@ class Hub:
     def _open(self, pair: Pair) -> None:
         in_socket = self._bound(zmq.XSUB, pair[0], self._max_message, self._high_water_mark)
         out_socket = self._bound(zmq.XPUB, pair[1], MAX_SUBSCRIPTION, WAITING_SUBSCRIPTIONS)
+        in_socket.send(b"\x01" + HUB_LIMIT + b"%d" % self._max_message)
         in_socket.send(b"\x01" + HUB_READY)
         control = self._monitor.add(pair, in_socket, out_socket)
         arguments = (pair, in_socket, out_socket, control)
@@ -141,13 +144,10 @@ class Hub:
         end.setsockopt(zmq.TCP_KEEPALIVE, 1)
         end.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
         end.setsockopt(zmq.HANDSHAKE_IVL, 5000)
-        if ":" in self.host:
-            end.setsockopt(zmq.IPV6, 1)
         if self._curve is not None:
             self._curve.apply(end)
-        name = f"[{self.host}]" if ":" in self.host else self.host
         try:
-            end.bind(f"tcp://{name}:{port}")
+            end.bind(endpoint(end, self.host, port))
         except zmq.ZMQError as error:
             if error.errno == zmq.EADDRINUSE:
                 raise CannotStart(

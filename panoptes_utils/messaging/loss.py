@@ -8,6 +8,7 @@ is what it got before it was blocked.
 """
 
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -18,6 +19,7 @@ _OUTGOING_QUEUE = termios.TIOCOUTQ
 # Offsets in struct tcp_info (linux/tcp.h), the same on every architecture: tcpi_last_data_sent and _recv (ms ago),
 # tcpi_bytes_acked and _received.
 _LAST_SENT, _LAST_RECEIVED, _BYTES_ACKED, _BYTES_RECEIVED = 44, 52, 120, 128
+_ESTABLISHED, _CLOSE_WAIT = 1, 8
 _MANY = 64 * 1024
 # Waits in the kernel where it takes no more, even with the smallest buffers; acknowledgements that come late are less.
 _SOME = 8 * 1024
@@ -67,7 +69,8 @@ class Connection:
         try:
             # A duplicate, since libzmq may close its own at any moment and the number be used again.
             self._socket: Optional[socket.socket] = socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)
-            self.peer = "{}:{}".format(*self._socket.getpeername()[:2])
+            host, port = self._socket.getpeername()[:2]
+            self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             self._written, _ = self._read()
             self._written_at_look = self._written
         except OSError:
@@ -140,6 +143,25 @@ class Connection:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
         self.close()
+
+    def ended_by_hub(self) -> bool:
+        """Whether the hub ended the connection of its own accord, in the middle of what the other end sends."""
+        if self._socket is None:
+            return False
+        try:
+            unread = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, b"\0" * 4))[0]
+            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        except OSError:
+            return False
+        # Of a connection that the other end has closed libzmq reads all, unless it has given up before.
+        return info[0] == _ESTABLISHED or (info[0] == _CLOSE_WAIT and unread > 0)
+
+    def is_behind(self, descriptor: int) -> bool:
+        """Whether a descriptor of this process still leads to this very connection."""
+        try:
+            return self._socket is not None and os.fstat(descriptor).st_ino == os.fstat(self._socket.fileno()).st_ino
+        except OSError:
+            return False
 
     @property
     def is_open(self) -> bool:

@@ -5,12 +5,13 @@ import re
 import threading
 import time
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Set, Tuple, Union
 
 import zmq
 
 from panoptes_utils.logging import logger
-from panoptes_utils.messaging import HUB_READY
+from panoptes_utils.messaging import HUB_LIMIT, HUB_READY
+from panoptes_utils.messaging.endpoint import endpoint
 from panoptes_utils.serializers import from_json, to_json
 
 TOPIC = re.compile(r"[a-zA-Z][-a-zA-Z0-9_.:]*", re.ASCII)
@@ -37,6 +38,7 @@ class PanMessaging:
         self.socket: Any = self.context.socket(kind) if kind is not None else None
         self._lock = threading.RLock()
         self._process = os.getpid()
+        self._limits: Set[int] = set()
 
     @classmethod
     def create_publisher(
@@ -52,7 +54,7 @@ class PanMessaging:
         Args:
             port: a pair's in port (6500, 6510), or where to listen with `bind`.
             bind: listen on the port on loopback, for messages without a hub.
-            host: where the hub is.
+            host: where the hub is: a name, or an address of IPv4 or IPv6.
             connect: connect to the hub and wait, half a second at most, until it is ready to pass messages on.
             curve: a `panoptes_utils.messaging.curve.ClientKeys` for a hub that asks for keys.
         """
@@ -62,7 +64,7 @@ class PanMessaging:
         if bind:
             publisher.socket.bind(f"tcp://127.0.0.1:{port}")
         elif connect:
-            publisher.socket.connect(f"tcp://{_address(host)}:{port}")
+            publisher.socket.connect(endpoint(publisher.socket, _address(host), port))
             publisher._wait_for_hub(0.5)
         return publisher
 
@@ -81,7 +83,7 @@ class PanMessaging:
         Args:
             port: a pair's out port (6501, 6511), or where to listen with `bind`.
             topic: what the topics of interest begin with; everything by default.
-            host: where the hub is.
+            host: where the hub is: a name, or an address of IPv4 or IPv6.
             bind: listen on the port on loopback, for messages without a hub.
             connect: connect to the hub.
             curve: a `panoptes_utils.messaging.curve.ClientKeys` for a hub that asks for keys.
@@ -92,7 +94,7 @@ class PanMessaging:
         if bind:
             subscriber.socket.bind(f"tcp://127.0.0.1:{port}")
         elif connect:
-            subscriber.socket.connect(f"tcp://{_address(host)}:{port}")
+            subscriber.socket.connect(endpoint(subscriber.socket, _address(host), port))
         return subscriber
 
     @classmethod
@@ -163,7 +165,7 @@ class PanMessaging:
             message: a dict; or a text, which becomes `{"message": text, "timestamp": now}`.
 
         Raises:
-            ValueError: the topic or the kind of message is not allowed.
+            ValueError: the topic or the kind of message is not allowed, or it is longer than the hub takes.
             InvalidSerialization: the dict holds something that has no text form.
             RuntimeError: this is not a publisher, it is closed, or it was made before a fork.
         """
@@ -173,6 +175,13 @@ class PanMessaging:
             if self.socket is None or self.socket.type != zmq.XPUB:
                 raise RuntimeError("only an open publisher can send")
             self._read_subscriptions()
+            # Any subscriber could tell a limit too: it can make none smaller.
+            longest = max(self._limits, default=len(frame))
+            if len(frame) > longest:
+                raise ValueError(
+                    f"message on topic {topic!r} is {len(frame):,} bytes long, the hub takes {longest:,}: "
+                    "send the path of a file instead"
+                )
             self.socket.send(frame)
 
     def receive_message(
@@ -242,7 +251,11 @@ class PanMessaging:
         """Take in what subscribers asked for, which else would pile up; True where the hub said that it is ready."""
         ready = False
         while self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
-            ready = self.socket.recv(zmq.NOBLOCK) == b"\x01" + HUB_READY or ready
+            told = self.socket.recv(zmq.NOBLOCK)
+            ready = told == b"\x01" + HUB_READY or ready
+            limit = told[1 + len(HUB_LIMIT) :] if told[1:].startswith(HUB_LIMIT) else b""
+            if limit.isdigit():
+                (self._limits.add if told[0] else self._limits.discard)(int(limit))
         return ready
 
 

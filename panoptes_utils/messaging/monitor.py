@@ -23,10 +23,15 @@ from panoptes_utils.messaging.loss import Connection, on_the_wire
 from panoptes_utils.messaging.told import LONGEST, understood
 
 Pair = Tuple[int, int]
-_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_NO_ZEROMQ = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH | _NO_ZEROMQ
 _TICK = 1.0
 # Looks at the memory for one look at the connections.
 _LOOKS = 5
+# Seconds until libzmq has closed what it tells to be disconnected.
+_CLOSED_BY_NOW = 0.2
+# Ended connections that may wait for that, of one pair: each has a descriptor open.
+_ENDED = 16
 # Seconds until a proxy that does not answer counts as failed.
 _PATIENCE = 5.0
 
@@ -59,6 +64,9 @@ class _MonitoredPair:
         self.lost_by_gone = 0.0
         self.refused = 0
         self.cut_off = 0
+        self.too_long = 0
+        self.no_zeromq = False
+        self.ended: List[Tuple[float, int, Connection]] = []
         self.last_cut: List[str] = []
         self.counts: Tuple[int, ...] = (0,) * 8
         self.rates: Tuple[float, float] = (0.0, 0.0)
@@ -79,11 +87,19 @@ class HubMonitor:
         pairs: its pairs.
         high_water_mark: messages that may wait for one subscriber.
         fail: called with a text where a proxy no longer answers.
+        max_message: bytes of the longest message that they take.
     """
 
-    def __init__(self, context: zmq.Context, pairs: Sequence[Pair], high_water_mark: int, fail: Callable[[str], None]):
+    def __init__(
+        self,
+        context: zmq.Context,
+        pairs: Sequence[Pair],
+        high_water_mark: int,
+        fail: Callable[[str], None],
+        max_message: int,
+    ):
         self._context, self._pairs, self._fail = context, list(pairs), fail
-        self._high_water_mark = high_water_mark
+        self._high_water_mark, self._max_message = high_water_mark, max_message
         self._monitored: List[_MonitoredPair] = []
         # A socket, from `listen` on, which comes before the thread.
         self._listener: Any = None
@@ -184,6 +200,7 @@ class HubMonitor:
         for monitored in self._monitored:
             self._note(monitored.in_monitor, monitored, monitored.publishers)
             self._note(monitored.out_monitor, monitored, monitored.subscribers)
+            self._count_too_long(monitored)
         connections = sum(len(one.publishers) + len(one.subscribers) for one in self._monitored)
         if connections > MAX_CONNECTIONS or self._bounds.exceeded():
             self._relieve()
@@ -218,11 +235,34 @@ class HubMonitor:
             elif event == zmq.EVENT_DISCONNECTED:
                 gone = connections.pop(descriptor, None)
                 if gone is not None:
-                    gone.close()
                     if connections is monitored.subscribers:
                         monitored.lost_by_gone += gone.lost
-            else:
+                    elif not monitored.no_zeromq and len(monitored.ended) < _ENDED and gone.ended_by_hub():
+                        monitored.ended.append((time.monotonic(), descriptor, gone))
+                        continue
+                    gone.close()
+                if connections is monitored.publishers:
+                    monitored.no_zeromq = False
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 monitored.refused += 1
+            elif connections is monitored.publishers:
+                # libzmq tells right afterwards that this connection has ended.
+                monitored.no_zeromq = True
+
+    def _count_too_long(self, monitored: _MonitoredPair) -> None:
+        """Count publishers that libzmq disconnected for a message that is too long, which it tells nobody."""
+        while monitored.ended and time.monotonic() > monitored.ended[0][0] + _CLOSED_BY_NOW:
+            _, descriptor, gone = monitored.ended.pop(0)
+            # Where publishers come and go fast, the number may have been another's already when it came here, whose
+            # connection lives on or was ended by its publisher.
+            if not gone.is_behind(descriptor) and gone.ended_by_hub():
+                monitored.too_long += 1
+                if monitored.too_long == 1:
+                    logger.warning(
+                        f"publisher {gone.peer} of {monitored.pair[0]}→{monitored.pair[1]} sent a message longer than "
+                        f"{self._max_message:,} bytes: it is lost, and each one after it is counted"
+                    )
+            gone.close()
 
     def _count(self, monitored: _MonitoredPair) -> None:
         """Ask the proxy for its counters: messages and bytes received and sent at the in port and at the out port."""
@@ -280,7 +320,9 @@ class HubMonitor:
                     "refused": monitored.refused,
                     "cut_off": monitored.cut_off,
                     "last_cut": monitored.last_cut,
-                    "lost_estimate": round(
+                    "too_long": monitored.too_long,
+                    "lost_estimate": monitored.too_long
+                    + round(
                         monitored.lost_by_gone + sum(subscriber.lost for subscriber in monitored.subscribers.values())
                     ),
                     "slow_subscribers": {

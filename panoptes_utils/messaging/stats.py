@@ -5,11 +5,18 @@ from typing import Any, Dict
 
 import zmq
 
+from panoptes_utils.messaging.endpoint import endpoint
 
-def sample(stats: Dict[str, Any], seconds: float) -> None:
+
+def sample(stats: Dict[str, Any], seconds: float, host: str = "127.0.0.1") -> None:
     """Count messages and bytes of each topic for a while, as a subscriber of everything, and add them to `stats`.
 
     The counting is in this process: only while somebody asks does a hub send the messages once more.
+
+    Args:
+        stats: of the hub.
+        seconds: how long.
+        host: where it listens.
     """
     context = zmq.Context()
     poller = zmq.Poller()
@@ -17,7 +24,7 @@ def sample(stats: Dict[str, Any], seconds: float) -> None:
     for pair in stats["pairs"]:
         subscriber = context.socket(zmq.SUB)
         subscriber.setsockopt(zmq.SUBSCRIBE, b"")
-        subscriber.connect(f"tcp://127.0.0.1:{pair['pub']}")
+        subscriber.connect(endpoint(subscriber, host, pair["pub"]))
         poller.register(subscriber, zmq.POLLIN)
         counts[subscriber] = {}
     begin = time.monotonic()
@@ -73,6 +80,8 @@ def show(stats: Dict[str, Any]) -> None:
     for pair in stats["pairs"]:
         for peer, lost in pair["slow_subscribers"].items():
             console.print(f"{peer} reads {pair['pub']} too slowly and lost about {lost:,} messages")
+        if pair.get("too_long"):
+            console.print(f"{pair['too_long']:,} messages to {pair['sub']} were longer than the hub takes, and lost")
         for cut in pair.get("last_cut", []):
             console.print(f"cut off from {pair['sub']}→{pair['pub']}: {cut}")
     if topics.row_count:

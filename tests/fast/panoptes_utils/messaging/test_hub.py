@@ -4,18 +4,24 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import zmq
+from free_ports import free_ports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import until
 
 from panoptes_utils.messaging import PanMessaging
 from panoptes_utils.messaging.health import check
+from panoptes_utils.messaging.hub import Hub
+from panoptes_utils.messaging.messenger import make_frame
 from panoptes_utils.messaging.monitor import read_stats
+from panoptes_utils.messaging.stats import sample, show
 
 
 def test_every_pair_forwards_its_own(start):
@@ -191,15 +197,120 @@ def fuzzed_hub(start):
     until(lambda: read_stats(hub.pairs[0])["pairs"][0]["publishers"] == 0, seconds=20)
 
 
-def test_a_message_that_is_too_long_ends_that_connection_only(start):
-    hub = start("--max-message", 1000)
-    with PanMessaging.create_subscriber(hub.out_port) as sub, PanMessaging.create_publisher(hub.in_port) as pub:
+@pytest.mark.parametrize("near", ["::1", "[::1]"])
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_a_hub_of_ipv6_is_reached_by_everything_that_takes_an_address(start, command, tmp_path, host, near):
+    if not socket.has_ipv6 or "::1" not in _own_addresses():
+        pytest.skip("this machine has no IPv6")
+    keys, client, options = tmp_path / "keys", None, []
+    if host == "::":
+        client, options = _keys(keys), ["--curve-keys", keys]
+    hub = start("--host", host, *options)
+    assert check(hub.pairs, host=near, curve=client) == []
+    for told in (host, near):
+        done = command("health", "--pair", hub.in_port, hub.out_port, "--host", told, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+    with (
+        PanMessaging.create_subscriber(hub.out_port, host=near, curve=client) as sub,
+        PanMessaging.create_publisher(hub.in_port, host=near, curve=client) as pub,
+    ):
         until(lambda: (pub.send_message("a", {}), sub.receive_message(timeout_ms=20)[0])[1])
-        pub.send_message("long", "x" * 2000)
-        with PanMessaging.create_publisher(hub.in_port) as other:
-            other.send_message("good", {})
+        pub.send_message("weather", {"safe": True})
+        until(lambda: sub.receive_message(timeout_ms=5000) == ("weather", {"safe": True}))
+        if client is None:
+            stats = read_stats(hub.pairs[0])
+            done = threading.Event()
+            sending = threading.Thread(target=lambda: [pub.send_message("a", {}) for _ in iter(done.is_set, True)])
+            sending.start()
+            until(lambda: (sample(stats, 0.1, near), stats["pairs"][0]["topics"])[1])
+            done.set()
+            sending.join()
+
+
+def _own_addresses():
+    with socket.socket(socket.AF_INET6) as probe, suppress(OSError):
+        probe.bind(("::1", 0))
+        return ["::1"]
+    return []
+
+
+def _keys(folder):
+    from panoptes_utils.messaging.curve import ClientKeys, make_keys
+
+    if not zmq.has("curve"):
+        pytest.skip("this libzmq has no CURVE")
+    make_keys(folder, ["dome"])
+    return ClientKeys(folder, "dome")
+
+
+@pytest.fixture(scope="module")
+def strict():
+    """A hub in this process that takes short messages only, with a subscriber and a publisher that have met."""
+    hub = Hub([tuple(free_ports(2))], max_message=1000)
+    thread = threading.Thread(target=hub.run)
+    thread.start()
+    (in_port, out_port), *_ = hub.pairs
+    with PanMessaging.create_subscriber(out_port) as sub, PanMessaging.create_publisher(in_port) as pub:
+        until(lambda: (pub.send_message("meet", {}), sub.receive_message(timeout_ms=20)[0])[1])
+        yield hub, pub, sub
+    hub.stop()
+    thread.join()
+
+
+@given(st.integers(900, 1100))
+def test_a_message_passes_or_its_sender_is_told_that_it_is_too_long(strict, length):
+    hub, pub, sub = strict
+    content = {"x": "x" * (length - len(make_frame("size", {"x": ""})))}
+    if length > 1000:
+        with pytest.raises(ValueError, match=rf"'size' is {length:,} bytes long, the hub takes 1,000"):
+            pub.send_message("size", content)
+    else:
+        pub.send_message("size", content)
+        until(lambda: sub.receive_message(timeout_ms=5000) == ("size", content))
+    assert read_stats(hub.pairs[0])["pairs"][0]["too_long"] == 0
+
+
+def test_a_limit_that_a_subscriber_tells_makes_none_smaller(strict):
+    hub, pub, sub = strict
+    with PanMessaging.create_subscriber(hub.pairs[0][1], topic="other") as liar:
+        for topic in (b"\xfflimit:5", b"\xfflimit:", b"\xfflimit:-1", b"\xfflimit:x"):
+            liar.socket.subscribe(topic)
+        until(lambda: (pub.send_message("meet", {}), 5 in pub._limits)[1])
+        pub.send_message("fine", {"a": "x" * 500})
+        until(lambda: sub.receive_message(timeout_ms=5000)[0] == "fine")
+
+
+@pytest.mark.parametrize(("options", "length"), [(("--max-message", 1000), 2000), ((), 3 * 1024 * 1024)])
+def test_a_message_that_is_sent_though_it_is_too_long_is_counted_and_ends_that_connection_only(
+    start, capsys, options, length
+):
+    hub = start(*options)
+    context = zmq.Context()
+    raw = context.socket(zmq.PUB)
+    raw.connect(f"tcp://127.0.0.1:{hub.in_port}")
+
+    def pair():
+        return read_stats(hub.pairs[0])["pairs"][0]
+
+    try:
+        with PanMessaging.create_subscriber(hub.out_port) as sub, PanMessaging.create_publisher(hub.in_port) as pub:
+            until(lambda: (raw.send(b"a {}"), sub.receive_message(timeout_ms=20)[0])[1])
+            assert pair()["too_long"] == 0
+            raw.send(b"long " + b"x" * length)
+            until(lambda: pair()["too_long"] == 1)
+            assert pair()["lost_estimate"] == 1
+            pub.send_message("good", {})
             until(lambda: sub.receive_message(timeout_ms=2000)[0] == "good")
+            # It comes back.
+            until(lambda: (raw.send(b"b {}"), sub.receive_message(timeout_ms=20)[0] == "b")[1])
+        assert hub.log.read_text().count("sent a message longer than") == 1
+        show(read_stats(hub.pairs[0]))
+        assert "1 messages to" in capsys.readouterr().out
+    finally:
+        context.destroy(linger=0)
     assert hub.process.poll() is None
+    until(lambda: pair()["publishers"] == 0)
+    assert pair()["too_long"] == 1
 
 
 def test_the_hub_and_its_health_check_load_little():

@@ -103,5 +103,5 @@ def test_many_connections_come_and_go(hub):
         PanMessaging.create_publisher(hub.in_port).close()
         PanMessaging.create_subscriber(hub.out_port).close()
     until(lambda: (pair_stats(hub)["publishers"], pair_stats(hub)["subscribers"]) == (0, 0))
-    descriptors = len(list(Path(f"/proc/{hub.process.pid}/fd").iterdir()))
-    assert descriptors < 60
+    until(lambda: len(list(Path(f"/proc/{hub.process.pid}/fd").iterdir())) < 60)
+    assert (pair_stats(hub)["too_long"], pair_stats(hub)["lost_estimate"]) == (0, 0)
