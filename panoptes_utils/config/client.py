@@ -82,10 +82,10 @@ def set_config(
         return None
     try:
         answer = json.loads(text)
-    except ValueError as error:
+        return deserialize_all_objects(answer) if parse else answer
+    except (ValueError, RecursionError) as error:
         logger.warning(f"config server: {error}")
         return None
-    return deserialize_all_objects(answer) if parse else answer
 
 
 def server_is_running(*args: Any, **kwargs: Any) -> bool:

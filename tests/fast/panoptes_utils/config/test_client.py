@@ -76,6 +76,7 @@ def test_refusals_give_none_and_a_line_in_the_log(server, capfd, monkeypatch):
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\xff",
         b"HTTP/1.1 204 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + b"[" * 5000 + b"]" * 5000,
     ],
 )
 def test_a_server_that_talks_nonsense_gives_the_default(answer):
