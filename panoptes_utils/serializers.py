@@ -190,7 +190,9 @@ def _quantity_form(quantity: Any, units: Any) -> Any:
         with suppress(TypeError, ValueError):
             quantity = quantity.si
         unit = quantity.unit.to_string()
-    value = quantity.value.tolist()
+    value = quantity.value
+    if hasattr(value, "tolist"):  # of one number, older versions of astropy give Python's
+        value = value.tolist()
     if unit in _TEXT_UNITS and isinstance(value, (int, float)):
         return f"{value} {unit}"
     return {"value": value, "unit": unit}
