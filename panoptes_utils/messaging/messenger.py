@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, Optional, Set, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import zmq
 
@@ -38,7 +38,8 @@ class PanMessaging:
         self.socket: Any = self.context.socket(kind) if kind is not None else None
         self._lock = threading.RLock()
         self._process = os.getpid()
-        self._limits: Set[int] = set()
+        # Bytes of the longest message that the hub takes; 0 where none has told.
+        self._limit = 0
 
     @classmethod
     def create_publisher(
@@ -175,11 +176,10 @@ class PanMessaging:
             if self.socket is None or self.socket.type != zmq.XPUB:
                 raise RuntimeError("only an open publisher can send")
             self._read_subscriptions()
-            # Any subscriber could tell a limit too: it can make none smaller.
-            longest = max(self._limits, default=len(frame))
-            if len(frame) > longest:
+            # Any subscriber could tell a limit too, and that of an earlier hub stays: neither makes it smaller.
+            if 0 < self._limit < len(frame):
                 raise ValueError(
-                    f"message on topic {topic!r} is {len(frame):,} bytes long, the hub takes {longest:,}: "
+                    f"message on topic {topic!r} is {len(frame):,} bytes long, the hub takes {self._limit:,}: "
                     "send the path of a file instead"
                 )
             self.socket.send(frame)
@@ -253,9 +253,8 @@ class PanMessaging:
         while self.socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:
             told = self.socket.recv(zmq.NOBLOCK)
             ready = told == b"\x01" + HUB_READY or ready
-            limit = told[1 + len(HUB_LIMIT) :] if told[1:].startswith(HUB_LIMIT) else b""
-            if limit.isdigit():
-                (self._limits.add if told[0] else self._limits.discard)(int(limit))
+            if told.startswith(b"\x01" + HUB_LIMIT) and told[1 + len(HUB_LIMIT) :].isdigit():
+                self._limit = max(self._limit, int(told[1 + len(HUB_LIMIT) :]))
         return ready
 
 

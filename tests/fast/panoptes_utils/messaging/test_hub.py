@@ -273,11 +273,29 @@ def test_a_message_passes_or_its_sender_is_told_that_it_is_too_long(strict, leng
 def test_a_limit_that_a_subscriber_tells_makes_none_smaller(strict):
     hub, pub, sub = strict
     with PanMessaging.create_subscriber(hub.pairs[0][1], topic="other") as liar:
-        for topic in (b"\xfflimit:5", b"\xfflimit:", b"\xfflimit:-1", b"\xfflimit:x"):
+        for topic in (b"\xfflimit:5", b"\xfflimit:", b"\xfflimit:-1", b"\xfflimit:x", b"last"):
             liar.socket.subscribe(topic)
-        until(lambda: (pub.send_message("meet", {}), 5 in pub._limits)[1])
+        # Where it hears what it subscribed to last, the publisher has heard the rest.
+        until(lambda: (pub.send_message("last", {}), liar.receive_message(timeout_ms=20)[0])[1])
         pub.send_message("fine", {"a": "x" * 500})
         until(lambda: sub.receive_message(timeout_ms=5000)[0] == "fine")
+
+
+def test_a_publisher_takes_the_higher_limit_of_a_hub_that_was_started_again(start):
+    hub = start("--max-message", 1000)
+
+    def is_refused(publisher):
+        try:
+            publisher.send_message("a", {"x": "x" * 2000})
+        except ValueError:
+            return True
+        return False
+
+    with PanMessaging.create_publisher(hub.in_port) as pub:
+        until(lambda: is_refused(pub))
+        hub.stop()
+        start("--max-message", 3000, pairs=hub.pairs)
+        until(lambda: not is_refused(pub))
 
 
 @pytest.mark.parametrize(("options", "length"), [(("--max-message", 1000), 2000), ((), 3 * 1024 * 1024)])
