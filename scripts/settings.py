@@ -6,15 +6,14 @@ What stands in that file already, settings and comments, stays; only the answers
 
 from __future__ import annotations
 
-import difflib
+import importlib.util
 import os
 import re
 import sys
 import tempfile
-import zoneinfo
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Callable
 
 try:
@@ -35,8 +34,24 @@ yaml.explicit_start = True
 yaml.indent(mapping=2, sequence=4, offset=2)
 
 
+def load_place() -> ModuleType:
+    """How places are typed, as the playbooks read them too."""
+    path = TOP / "plugins" / "filter" / "unit_place.py"
+    spec = importlib.util.spec_from_file_location("unit_place", path)
+    if spec is None or spec.loader is None:
+        raise click.ClickException(f"{path} cannot be loaded: check the files out again")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+unit_place = load_place()
+
+
 def text(value: str) -> str:
     """A name of 1 to 100 characters."""
+    if any(braces in value for braces in ("{{", "{%", "{#")):
+        raise ValueError("must not have {{, {% or {#, which begin a template in Ansible's files")
     if not 1 <= len(value.strip()) <= 100:
         raise ValueError("must have 1 to 100 characters")
     return value.strip()
@@ -49,26 +64,11 @@ def pan_id(value: str) -> str:
     return value.strip().upper()
 
 
-def quantity(unit: str, low: float, high: float) -> Callable[[str], str]:
-    """A check for a number within bounds, typed with its unit or without; the answer carries the unit."""
-    pattern = re.compile(rf"([-+]?(?:\d+\.?\d*|\.\d+))\s*(?:{unit})?", re.ASCII)
-
-    def check(value: str) -> str:
-        match = pattern.fullmatch(value.strip())
-        if not match or not low <= float(match[1]) <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g} {unit}")
-        return f"{match[1]} {unit}"
-
-    return check
-
-
 def time_zone(value: str) -> str:
-    """A time zone that this machine knows."""
-    known = zoneinfo.available_timezones()
-    if value.strip() not in known:
-        near = difflib.get_close_matches(value.strip(), sorted(known), n=1)
-        raise ValueError(f"no such time zone: {f'did you mean {near[0]}?' if near else 'write it as Australia/Sydney'}")
-    return value.strip()
+    """A time zone that this machine knows, so that its offset can be told."""
+    name = str(unit_place.time_zone(value))
+    unit_place.standard_offset_minutes(name)
+    return name
 
 
 def registry(value: str) -> str:
@@ -99,9 +99,9 @@ QUESTIONS = (
     Question("--name", "What people call the unit", ("panoptes_name",), text),
     Question("--pan-id", "Its identifier, PAN and three digits", ("panoptes_pan_id",), pan_id),
     Question("--site", "What the place is called", (*WHERE, "name"), text),
-    Question("--latitude", "Latitude in deg, north is positive", (*WHERE, "latitude"), quantity("deg", -90, 90)),
-    Question("--longitude", "Longitude in deg, east is positive", (*WHERE, "longitude"), quantity("deg", -180, 360)),
-    Question("--elevation", "Elevation in m", (*WHERE, "elevation"), quantity("m", -500, 9000)),
+    Question("--latitude", "Latitude, such as -34.05 or 34.05 S", (*WHERE, "latitude"), unit_place.latitude),
+    Question("--longitude", "Longitude, such as 150.99 or 150.99 E", (*WHERE, "longitude"), unit_place.longitude),
+    Question("--elevation", "Elevation, such as 120 m or 394 ft", (*WHERE, "elevation"), unit_place.elevation),
     Question("--timezone", "Time zone of the place", (*WHERE, "timezone"), time_zone),
     Question("--registry", "Registry that it takes releases from", ("panoptes_registry",), registry),
 )
@@ -159,13 +159,6 @@ def present(document: dict[str, Any], place: tuple[str, ...]) -> str:
     for name in place:
         value = value.get(name, "") if isinstance(value, dict) else ""
     return str(value)
-
-
-def standard_offset_minutes(zone: str) -> int:
-    """How far a zone is from UTC when it is not summer there."""
-    now = datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo(zone))
-    offset = (now.utcoffset() or timedelta()) - (now.dst() or timedelta())
-    return round(offset.total_seconds() / 60)
 
 
 def checked(given: dict[str, str | None], known: bool) -> dict[Question, str | None]:
@@ -236,11 +229,11 @@ def main(source: Path | None, inventory: Path, **given: str | None) -> None:
     judge = take_over(load(old), document, defaults, wiring) if old else []
 
     answers = checked(given, known)
-    # A location of a person replaces the default as a whole, so all of its lines are written.
+    # All lines are written, so that a person sees what can be changed.
     location = document.setdefault("panoptes_location", {})
     if not isinstance(location, dict):
         raise click.ClickException(f"panoptes_location in {mine} must have lines of its own: mend it by hand")
-    for name, value in defaults["panoptes_location"].items():
+    for name, value in unit_place.completed(location, defaults["panoptes_location"]).items():
         location.setdefault(name, value)
     for question in QUESTIONS:
         now = present({**defaults, **document}, question.place)
@@ -250,9 +243,11 @@ def main(source: Path | None, inventory: Path, **given: str | None) -> None:
         *above, last = question.place
         (location if above else document)[last] = answer
         if last == "timezone":
-            location["gmt_offset"] = standard_offset_minutes(answer)
+            location["gmt_offset"] = unit_place.standard_offset_minutes(answer)
     write(mine, document)
 
+    for doubt in [] if unit_place.problems(location) else unit_place.doubts(location):
+        click.echo(f"settings: {doubt}", err=True)
     click.echo(f"{mine} is written; 10-defaults.yml beside it explains what else can be set.")
     for name in judge:
         click.echo(f"{name} in {old} is not taken over: if you changed it, write it into {MINE} yourself.")

@@ -130,9 +130,11 @@ def test_config_server_takes_what_is_written(inventory, mine):
     [
         ("name", " ", "must have 1 to 100 characters"),
         ("pan-id", "PAN1", "must be PAN and three digits, such as PAN012"),
-        ("latitude", "91", "must be a number from -90 to 90 deg"),
-        ("longitude", "150 m", "must be a number from -180 to 360 deg"),
-        ("elevation", "high", "must be a number from -500 to 9000 m"),
+        ("latitude", "91", "a latitude is from -90 to 90 deg"),
+        ("longitude", "150 m", "m may be metres or minutes: write arcmin"),
+        ("elevation", "high", "write an elevation, such as 3400 m, 3.4 km or 11155 ft"),
+        ("longitude", "-155.58 W", "- and W are at odds: leave one of them out"),
+        ("site", "{{ roof }}", "must not have {{, {% or {#, which begin a template in Ansible's files"),
         ("timezone", "Australia/Sidney", "no such time zone: did you mean Australia/Sydney?"),
         ("registry", "https://ghcr.io/x", "must be an address and a path, such as ghcr.io/panoptes, without"
          " https:// and without a tag"),
@@ -198,7 +200,7 @@ def test_on_a_terminal_it_asks_with_what_there_is_as_answer_and_again_after_a_ba
         said = running.communicate(timeout=60)[0]
     assert running.returncode == 0
     assert "What people call the unit [School: roof]" in said
-    assert "95: must be a number from -90 to 90 deg" in said
+    assert "95: a latitude is from -90 to 90 deg" in said
     written = load(mine)
     assert (written["panoptes_name"], written["panoptes_pan_id"]) == ("Dome", "PAN012")
     assert (written["panoptes_location"]["latitude"], written["panoptes_location"]["elevation"]) == ("-35 deg", "120 m")
