@@ -21,8 +21,9 @@ from pathlib import Path
 # Longer is no place, and would take time to count.
 LONGEST = 100
 ELEVATIONS_M = (-500, 9000)
-# Hours that a zone's standard time may be from the sun's: the west of China has 3.2, and nowhere has more.
-FARTHEST_ZONE_H = 4
+# Hours by which a zone's standard time may be ahead of the sun's: from -1.1 in the Brazilian islands to 3.1 in the west
+# of China.
+ZONE_AHEAD_H = (-2, 3.5)
 
 PREFIXES = {
     "Q": ("quetta", 30), "R": ("ronna", 27), "Y": ("yotta", 24), "Z": ("zetta", 21), "E": ("exa", 18),
@@ -206,12 +207,12 @@ def doubts(location: Mapping) -> list[str]:
         return []
     if _zone(str(zone)) is None:
         return []
-    behind_h = standard_offset_minutes(str(zone)) / 60 - degrees(longitude(where)) / 15
-    # The date line runs through single zones.
-    apart_h = abs((behind_h + 12) % 24 - 12)
-    if apart_h <= FARTHEST_ZONE_H:
+    ahead_h = standard_offset_minutes(str(zone)) / 60 - degrees(longitude(where)) / 15
+    # Which day it is does not matter: the date line leaves the middle of the ocean for some islands.
+    ahead_h = (ahead_h + 12) % 24 - 12
+    if ZONE_AHEAD_H[0] <= ahead_h <= ZONE_AHEAD_H[1]:
         return []
-    return [f"timezone is {zone}, which is {apart_h:.0f} h from the sun's time at longitude {where}: check both."]
+    return [f"timezone is {zone}, which is {abs(ahead_h):.1f} h from the sun's time at longitude {where}: check both."]
 
 
 def completed(location: Mapping, defaults: Mapping) -> dict:

@@ -125,6 +125,26 @@ def test_config_server_takes_what_is_written(inventory, mine):
     assert refused({key: written[name] for key, name in names.items()}) == []
 
 
+def test_place_is_typed_as_people_have_it_and_written_as_it_is_served(inventory, mine):
+    typed = {"latitude": "34d03m S", "longitude": "204.42", "elevation": "0.12 km", "timezone": "Pacific/Honolulu"}
+    done = settings(inventory, **{**GIVEN, **typed})
+    assert (done.returncode, done.stderr) == (0, "")
+    written = load(mine)["panoptes_location"]
+    assert {name: written[name] for name in typed} == {
+        "latitude": "-34.05 deg", "longitude": "-155.58 deg", "elevation": "120.0 m", "timezone": "Pacific/Honolulu",
+    }  # fmt: skip
+
+
+def test_zone_far_from_the_longitude_is_said_and_written(inventory, mine):
+    done = settings(inventory, **{**GIVEN, "longitude": "150.99 W"})
+    assert (done.returncode, done.stderr) == (
+        0,
+        "settings: timezone is Australia/Sydney, which is 3.9 h from the sun's time at longitude -150.99 deg:"
+        " check both.\n",
+    )
+    assert load(mine)["panoptes_location"]["longitude"] == "-150.99 deg"
+
+
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
@@ -164,9 +184,10 @@ def test_second_run_changes_the_given_answer_and_keeps_the_rest(inventory, mine)
 
 
 def test_location_given_in_part_is_written_whole(inventory, mine):
-    mine.write_text("panoptes_location:\n  latitude: -34.05 deg\n")
+    mine.write_text("panoptes_location:\n  latitude: -34.05 deg\n  timezone: Australia/Sydney\n")
     settings(inventory, longitude="150.99")
     assert load(mine)["panoptes_location"]["latitude"] == "-34.05 deg"
+    assert load(mine)["panoptes_location"]["gmt_offset"] == 600
     assert set(load(mine)["panoptes_location"]) == set(load(SHIPPED / "10-defaults.yml")["panoptes_location"])
 
 
