@@ -44,7 +44,10 @@ def _prefixed(short: str, *words: str, size: Fraction) -> dict[str, Fraction]:
     return found
 
 
-MINUTE, SECOND, HOUR = Fraction(1, 60), Fraction(1, 3600), Fraction(15)
+# In degrees.
+MINUTE = Fraction(1, 60)
+SECOND = Fraction(1, 3600)
+HOUR = Fraction(15)
 HOURS = ("h", "hr", "hour", "hours", "ʰ")
 # Name of a unit -> degrees.
 ANGLES = {
@@ -90,12 +93,10 @@ _LENGTH = re.compile(rf"(?P<sign>[-+]?)\s*(?P<number>{_NUMBER})\s*(?P<unit>[^\W\
 # What every reader of the configuration takes as it stands.
 _SERVED = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
-LATITUDES, LONGITUDES, HORIZONS, ELEVATIONS = (
-    "19.54 deg, 19.54 N or 19d32m24s N",
-    "-155.58 deg, 155.58 W or 155d34m48s W",
-    "30 deg",
-    "3400 m, 3.4 km or 11155 ft",
-)
+LATITUDES = "19.54 deg, 19.54 N or 19d32m24s N"
+LONGITUDES = "-155.58 deg, 155.58 W or 155d34m48s W"
+HORIZONS = "30 deg"
+ELEVATIONS = "3400 m, 3.4 km or 11155 ft"
 
 
 def latitude(value: object) -> str:
