@@ -139,8 +139,8 @@ def _ports(state: Dict[str, Any], wanted: Requirements) -> List[str]:
         purpose = wanted.ports.get(str(port))
         strangers = [entry for entry in listeners if not ours.intersection(entry["ancestors"])]
         if not state["engine"]:
-            # Services outlive an engine that is stopped, and only the engine knows whose they are: role docker starts it,
-            # and who is a stranger after that is in the way of the services.
+            # Services outlive an engine that is stopped, and only it knows whose they are. Role docker starts it; who
+            # is a stranger after that is in the way of the services.
             strangers = [entry for entry in strangers if not entry["container"]]
         if purpose and strangers:
             holder = strangers[0]
