@@ -295,7 +295,8 @@ def last_look_told(state: State, last: Optional[Dict[str, Any]]) -> str:
     if not state.last_check:
         return ""
     at = state.last_check["at"]
-    newer = last is not None and at > last.get("at", 0.0) + last.get("seconds", 0.0)
+    # Kept in whole seconds: the attempt's own look is not taken for a later one.
+    newer = last is not None and at > last.get("at", 0.0) + last.get("seconds", 0.0) + 1
     return ago(at) + (", and there was nothing to do since what is told below" if newer else "")
 
 
