@@ -71,13 +71,17 @@ def _process_name(pid: int) -> str:
 
 def _container(pid: int, proc: Path = Path("/proc")) -> str:
     """The id of its container, which the kernel knows also while Docker Engine is silent; empty where it is in none."""
+    # `docker-ID.scope` where systemd makes the group, `docker/ID` where the engine does. A machine may be a container
+    # itself, as the first process and all others of it are then.
+    machine, process = (_groups(number, proc) for number in (1, pid))
+    return next((one for one in process if one not in machine), "")
+
+
+def _groups(pid: int, proc: Path) -> List[str]:
     try:
-        groups = (proc / str(pid) / "cgroup").read_text() if pid else ""
+        return re.findall(r"docker[-/]([0-9a-f]{64})", (proc / str(pid) / "cgroup").read_text()) if pid else []
     except OSError:
-        return ""
-    # `docker-ID.scope` where systemd makes the group, `docker/ID` where the engine does.
-    found = re.search(r"docker[-/]([0-9a-f]{64})", groups)
-    return found.group(1) if found else ""
+        return []
 
 
 def _ancestors(pid: int) -> List[int]:

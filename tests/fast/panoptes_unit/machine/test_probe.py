@@ -129,18 +129,25 @@ def test_listener_on_ipv6_is_found_with_its_address():
         assert Probe().listeners([port])[str(port)][0]["address"] == "::1"
 
 
+INNER, MACHINE = "a1" * 32, "b2" * 32
+
+
 @pytest.mark.parametrize(
     ("group", "container"),
     [
-        (f"0::/system.slice/docker-{'a1' * 32}.scope\n", "a1" * 32),
-        (f"12:memory:/docker/{'b2' * 32}\n0::/\n", "b2" * 32),
+        (f"0::/system.slice/docker-{INNER}.scope\n", INNER),
+        (f"12:memory:/docker/{INNER}\n0::/\n", INNER),
+        (f"0::/docker/{MACHINE}/system.slice/docker-{INNER}.scope\n", INNER),
+        (f"0::/docker/{MACHINE}/system.slice/stranger.service\n", ""),
         ("0::/system.slice/docker.service\n", ""),
         ("0::/user.slice\n", ""),
     ],
 )
 def test_container_of_a_process_is_what_the_kernel_says(tmp_path, group, container):
-    (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "cgroup").write_text(group)
+    first = f"0::/docker/{MACHINE}/init.scope\n" if MACHINE in group else "0::/init.scope\n"
+    for pid, text in {1: first, 7: group}.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(text)
     assert listeners._container(7, tmp_path) == container
     assert listeners._container(8, tmp_path) == listeners._container(0, tmp_path) == ""
 
