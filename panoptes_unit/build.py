@@ -19,7 +19,7 @@ MAIN = b'"""Runs panoptes-unit."""\n\nimport sys\n\nfrom panoptes_unit.cli impor
 LEAVE_OUT = {
     "__main__.py",
     "build.py",
-    *(f"machine/{name}.py" for name in ("listeners", "preflight", "probe", "wanted_files")),
+    *(f"machine/{name}.py" for name in ("preflight", "probe", "wanted_files")),
 }
 
 

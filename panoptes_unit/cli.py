@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -55,6 +56,10 @@ EXAMPLES = {
   panoptes-unit verify                                  exit code 7 where the disk has spoiled something
   panoptes-unit verify --json | jq .damaged
   systemctl list-timers panoptes-verify.timer           when the unit does it by itself""",
+    "repair": """\
+  panoptes-unit repair --dry-run                        what is wrong, and what would be tried
+  panoptes-unit repair                                  from a damaged unit to one that was proved
+  panoptes-unit repair --new-store                      although other people's containers are in the engine's store""",
     "history": """\
   panoptes-unit history                                 the last 20 attempts, the newest at the end
   panoptes-unit history -n 1 --json                     the last one, for a program""",
@@ -148,6 +153,14 @@ def _parser() -> argparse.ArgumentParser:
     verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")
     verb("status", _status, "what runs, whether it works, and what holds up an update")
     verb("verify", _verify, "read the running image from the disk, and compare it bit for bit with what it was")
+    made = verb("repair", _repair, "bring a damaged unit back to work, on the release that it has, by the mildest way")
+    made.add_argument("--dry-run", action="store_true", help="only say what is wrong, and what would be tried")
+    made.add_argument(
+        "--new-store",
+        action="store_true",
+        help="Docker Engine may begin a new store, although it holds more than this unit's; the old one is kept beside",
+    )
+    made.add_argument("--force", action="store_true", help="pass the lock, also while the unit observes; is recorded")
     made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
     made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
     made = verb("pin", _pin, "stay on the current release; it is never pruned")
@@ -176,8 +189,24 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _recover(options: argparse.Namespace) -> int:
-    code = _transact(options, lambda run: run.recover())
+    code = _transact(options, _recovered)
     return code if code == BROKEN else OK
+
+
+def _recovered(transaction: Transaction) -> Outcome:
+    outcome = transaction.recover()
+    if outcome.verb != "repair":
+        return outcome
+    from .health.repair import repair  # only here: it is for the day of damage
+
+    transaction.run = replace(transaction.run, outcome=Outcome.begun("repair", transaction.run.outcome.by))
+    return repair(transaction.run)
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from .health.repair import repair  # only here: it is for the day of damage
+
+    return _transact(options, lambda one: repair(one.run, options.new_store, options.dry_run))
 
 
 def _transact(options: argparse.Namespace, act: Callable[[Transaction], Outcome]) -> int:

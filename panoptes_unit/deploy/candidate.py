@@ -118,7 +118,7 @@ def check(run: Run, name: str, candidate: Candidate) -> None:
     if not candidate.restores:
         _require_way_back(run)
     if not run.engine.has(candidate.release.image):
-        _check_room(run, candidate.image)
+        check_room(run, candidate.image)
 
 
 def _require_way_back(run: Run) -> None:
@@ -156,7 +156,7 @@ def _check_signature(run: Run, reference: Reference, release: Release) -> None:
     run.report.step("check", f"index {short(release.index)} is signed with this unit's key")
 
 
-def _check_room(run: Run, image: Image) -> None:
+def check_room(run: Run, image: Image) -> None:
     """What counts as there is what the engine has, and not what the state believes."""
     kept = (run.state.current_release, run.state.previous_release)
     known = {layer for release in kept if release and run.engine.has(release.image) for layer in release.layers}

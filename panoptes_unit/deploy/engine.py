@@ -8,7 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from ..errors import UnitError
 from ..settings import Settings
@@ -307,6 +307,32 @@ class Engine:
         """
         self._remove_half_made()
         self._compose("up", "--detach", "--pull", "never", "--no-build", "--quiet-pull")
+
+    def remove_containers(self) -> None:
+        """Take away every container of the project, running or not."""
+        with _plain("removing containers"):
+            label = f"com.docker.compose.project={self._settings.project}"
+            for one in self.client.containers(all=True, filters={"label": label}):
+                self.client.remove_container(one["Id"], force=True)
+
+    def images_with(self, layers: Collection[str]) -> List[str]:
+        """Names of all images that hold one of these layers, unpacked; ids of those without a name."""
+        docker = _sdk()
+        found = []
+        with _plain("listing images"):
+            for image in self.client.images(all=True):
+                try:
+                    inside = (self.client.inspect_image(image["Id"]).get("RootFS") or {}).get("Layers") or ()
+                except docker.errors.NotFound:
+                    continue
+                if set(layers) & set(inside):
+                    found += [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())] or [image["Id"]]
+        return [name for name in found if "<none>" not in name]
+
+    def remove_image(self, name: str) -> None:
+        """Take away an image, as far as nothing else needs what is in it."""
+        with _plain(f"removing {name}"):
+            self.client.remove_image(name, force=True)
 
     def _remove_half_made(self) -> None:
         """Take away what Compose left where it gave up between making a container and putting it in its place.

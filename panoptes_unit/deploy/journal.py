@@ -18,6 +18,8 @@ from typing import Any, Dict, Iterator, Optional
 from ..files import append_durably, put_aside, read_json_lines, remove_durably
 
 STEPS = ("resolve", "check", "fetch", "lock", "switch", "prove", "commit", "undo")
+# A repair of the release that runs: nothing that has to be undone.
+REPAIR = "repair"
 POINTS = tuple(
     f"{step}:{point}"
     for step in STEPS
@@ -30,15 +32,19 @@ POINTS = tuple(
 
 
 class Journal:
-    """One file; it exists only while a transaction is open."""
+    """One file; it exists only while a transaction is open.
+
+    Attributes:
+        is_open: this run writes to it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._open = False
+        self.is_open = False
 
     def begin(self, **facts: object) -> None:
         """Open a transaction; `facts` is what recovery has to know (JSON values)."""
-        self._open = True
+        self.is_open = True
         self._write("begin", **facts)
 
     @contextmanager
@@ -50,7 +56,7 @@ class Journal:
 
     def mark(self, step: str, point: str, **facts: object) -> None:
         """Note a point inside a step."""
-        if self._open:
+        if self.is_open:
             # The way back is not given up for a full disk: without this line, recovery goes the same way.
             with suppress(OSError) if step == "undo" else nullcontext():
                 self._write(f"{step}:{point}", **facts)
@@ -58,7 +64,7 @@ class Journal:
 
     def close(self) -> None:
         """End the transaction: nothing is left to recover."""
-        self._open = False
+        self.is_open = False
         remove_durably(self.path)
 
     def unfinished(self) -> Optional[Dict[str, Any]]:
@@ -77,9 +83,14 @@ class Journal:
         facts = {name: value for line in lines for name, value in line.items() if name not in ("point", "at")}
         return {**facts, "points": [str(line.get("point")) for line in lines[1:]]}
 
+    def is_of_update(self) -> bool:
+        """Is a transaction open, and no repair?"""
+        left = self.unfinished()
+        return left is not None and left.get("kind") != REPAIR
+
     def resume(self) -> None:
         """Write on in the file of an interrupted transaction."""
-        self._open = True
+        self.is_open = True
 
     def _write(self, point: str, **facts: object) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,9 @@ from ..settings import SIZE_LIMIT, Settings, load
 from .run import Run
 
 FOLDER = "copies"
+ENGINE_UNITS = ("lib/systemd/system/docker.service", "lib/systemd/system/docker.socket")
+ENGINE_OPTIONS = "etc/docker/daemon.json"
+DAEMONS = ("usr/bin/dockerd", "usr/sbin/dockerd")
 
 
 class Copy(NamedTuple):
@@ -30,7 +33,7 @@ class Copy(NamedTuple):
 def keep(run: Run) -> None:
     """Copy what the unit works with; nothing is written where the copy says the same."""
     folder = Path(run.settings.state) / FOLDER
-    for path, damage in _files(run).items():
+    for path, damage in {**_files(run), **_engine_files(run)}.items():
         text = _text(path)
         if text is None or damage(text):
             continue
@@ -44,7 +47,17 @@ def keep(run: Run) -> None:
 
 def mend(run: Run) -> None:
     """Put back what is damaged, where there is a copy of it."""
-    for path, damage in _files(run).items():
+    _mend(run, _files(run))
+
+
+def mend_engine(run: Run) -> None:
+    """The same for the files without which the engine does not start. Asked only where it does not."""
+    if any((run.root / name).exists() for name in DAEMONS):  # somebody who took the engine away wanted that
+        _mend(run, _engine_files(run))
+
+
+def _mend(run: Run, files: Dict[Path, Callable[[str], bool]]) -> None:
+    for path, damage in files.items():
         try:
             if _put_back(Path(run.settings.state) / FOLDER, path, damage):
                 run.report.step("copies", _told(path))
@@ -78,6 +91,19 @@ def _files(run: Run) -> Dict[Path, Callable[[str], bool]]:
         Path(run.settings.compose_file): lambda text: _no_services(text, watched),
         run.settings_path: _no_settings,
     }
+
+
+def _engine_files(run: Run) -> Dict[Path, Callable[[str], bool]]:
+    units = {run.root / name: lambda text: "[Unit]" not in text for name in ENGINE_UNITS}
+    return {**units, run.root / ENGINE_OPTIONS: _no_options}
+
+
+def _no_options(text: str) -> bool:
+    try:
+        read_object(text, SIZE_LIMIT)
+    except DocumentError:
+        return True
+    return False
 
 
 def _no_settings(text: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Dict, Optional
 from ..errors import UnitError
 from ..report import short
 from . import verdicts
+from .journal import REPAIR
 from .outcome import Outcome
 from .release import Release, write_release
 from .run import Run
@@ -34,6 +35,9 @@ def recover(run: Run) -> bool:
     run.signals.hold()
     run.journal.resume()
     run.outcome = Outcome.from_dict(left["outcome"])
+    if left.get("kind") == REPAIR:
+        run.end(verdicts.INTERRUPTED, "a repair was cut short; the next one begins with what it finds")
+        return True
     old, new = Release.from_dict(left["old"]), _wanted(left)
     points = set(left["points"])
     run.report.step("recover", f"an update to {short(new.image)} was interrupted")

@@ -8,9 +8,10 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from ..errors import UnitError
+from ..machine.engine_store import Own
 from ..report import Report, short
 from ..settings import DEFAULT_PATH, Settings
 from ..sources.reference import Credentials, Reference
@@ -19,6 +20,7 @@ from . import verdicts
 from .engine import Engine
 from .journal import Journal
 from .outcome import Outcome
+from .own_ids import own_ids
 from .release import Release
 from .signals import Signals
 from .state import State, Store
@@ -66,6 +68,7 @@ class Run:
         force: pass lock, window, pin and quarantine.
         waits: seconds before each further try of a download.
         settings_path: the file that the settings came from.
+        root: where the machine's own files are; another folder in tests alone.
     """
 
     settings: Settings
@@ -81,6 +84,7 @@ class Run:
     architecture: Callable[[], str] = dpkg_architecture
     waits: Sequence[float] = WAITS_S
     settings_path: Path = DEFAULT_PATH
+    root: Path = Path("/")
 
     @classmethod
     def on_this_unit(
@@ -176,13 +180,24 @@ class Run:
         }
         self.store.save(self.state)
 
+    def _kept(self) -> List[Dict[str, Any]]:
+        kept = [self.state.current, self.state.previous, (self.state.pinned or {}).get("release")]
+        return [release for release in kept if release]
+
+    def repositories(self) -> Set[str]:
+        """Those that our images came by, whichever it was then, without tag or digest."""
+        ours = {release["image"] for release in self._kept()} | {self.outcome.new}
+        ours |= {line.get(key, "") for line in self.store.history() for key in ("old", "new")}
+        return {image.partition("@")[0] for image in ours if image}
+
+    def own(self) -> Own:
+        """What of the engine's store is the unit's own."""
+        known = own_ids(Path(self.settings.state))
+        configurations = {release.get("config", "") for release in self._kept()} | set(known.get("images", ()))
+        return Own(self.settings.project, self.repositories(), set(known.get("containers", ())), configurations)
+
     def prune(self, *also: str) -> None:
         """Remove our images, whichever repository they came by, except current, previous, pinned and `also`."""
-        kept = [self.state.current, self.state.previous, (self.state.pinned or {}).get("release")]
-        keep = {release["image"] for release in kept if release} | set(also)
-        ours = (
-            keep | {self.outcome.new} | {line.get(key, "") for line in self.store.history() for key in ("old", "new")}
-        )
-        names = {image.partition("@")[0] for image in ours if image}
-        for image in self.engine.prune(names, keep):
+        keep = {release["image"] for release in self._kept()} | set(also)
+        for image in self.engine.prune(self.repositories(), keep):
             self.report.step("prune", f"removed {short(image)}")

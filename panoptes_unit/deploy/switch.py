@@ -10,7 +10,7 @@ from ..documents import printable
 from ..errors import HealthError, UnitError
 from ..files import remove_durably
 from ..report import short
-from . import kept_configuration, own_files, proof, reserve, verdicts
+from . import kept_configuration, own_files, own_ids, proof, reserve, verdicts
 from .downtime import DowntimeWatch
 from .outcome import Outcome
 from .release import Release, read_release, write_release
@@ -44,7 +44,7 @@ def switch(run: Run, release: Release, restores: str = "") -> Outcome:
                 restarts = proof.restarts_so_far(run.engine) if run.has_services() else {}
                 services = _bring_up(run)
             with run.journal.step("prove"), proof.limited(run.settings):
-                _prove(run, services, restarts)
+                prove(run, services, restarts)
                 run.outcome.gap_s = watch.away_s
                 _soak(run, services, restarts)
             run.signals.check()
@@ -88,7 +88,17 @@ def _bring_up(run: Run) -> List[str]:
     return services
 
 
-def _prove(run: Run, services: List[str], restarts: Dict[str, int], turning_back: bool = False) -> None:
+def prove(run: Run, services: List[str], restarts: Dict[str, int], turning_back: bool = False) -> None:
+    """Wait until `services` are healthy, and ask them for their work.
+
+    Args:
+        services: their names; none where there is nothing to prove.
+        restarts: `proof.restarts_so_far` of before they were brought up.
+        turning_back: somebody who wants it to stop is not listened to.
+
+    Raises:
+        HealthError: they are not, or do not.
+    """
     if not services:
         return
 
@@ -133,6 +143,7 @@ def commit(run: Run, release: Release, verdict: str, reason: str = "") -> Outcom
     run.outcome.changed = True
     reserve.release(run.store.folder)
     own_files.keep(run)
+    own_ids.keep(run.settings, run.engine)
     return run.end(verdict, reason)
 
 
@@ -180,6 +191,7 @@ def undo(run: Run, release: Release, reason: str, blame: bool) -> Outcome:
     if old is None:
         return run.end(verdicts.FAILED, reason)
     run.report.step("undo", f"back on {short(old.image)}")
+    own_ids.keep(run.settings, run.engine)
     return run.end(verdicts.ROLLED_BACK, reason)
 
 
@@ -242,7 +254,7 @@ def _go_back(run: Run, old: Optional[Release]) -> None:
             raise HealthError(str(error)) from None
         raise
     with proof.limited(run.settings):
-        _prove(run, run.engine.services(), restarts, turning_back=True)
+        prove(run, run.engine.services(), restarts, turning_back=True)
 
 
 def fetch_again(run: Run, release: Release) -> None:

@@ -44,7 +44,7 @@ class Transaction:
     def deploy(self, tag: str = "", bundle_path: str = "") -> Outcome:
         """Bring the unit to what the source names now (verbs `deploy` and `update`)."""
         run = self.run
-        with self._locked():
+        with self.at_work():
             if run.state.pinned and not run.force:
                 return run.end(verdicts.HELD, f"pinned: {run.state.pinned['reason'] or 'no reason given'}")
             require_plausible_clock()
@@ -66,7 +66,7 @@ class Transaction:
     def rollback(self) -> Outcome:
         """Go back to the previous release, from the disk; the one left is quarantined."""
         run = self.run
-        with self._locked():
+        with self.at_work():
             target = run.state.previous_release
             if target is None:
                 raise UnitError("there is no previous release to go back to: panoptes-unit history")
@@ -86,13 +86,13 @@ class Transaction:
     def recover(self) -> Outcome:
         """Finish or undo what a power cut interrupted (boot, and before every other verb)."""
         run = self.run
-        with self._locked(recovering=True):
+        with self.at_work(recovering=True):
             if not recover_interrupted(run):
                 return run.end(verdicts.UNCHANGED, "nothing was interrupted")
             return run.outcome
 
     @contextmanager
-    def _locked(self, recovering: bool = False) -> Iterator[None]:
+    def at_work(self, recovering: bool = False) -> Iterator[None]:
         """The lock of the run, the state, recovery of an earlier run, and the record of this one."""
         run = self.run
         with run.signals.handled(), exclusive(run.store.folder):
@@ -104,7 +104,7 @@ class Transaction:
             if not recovering:
                 self._recover_first()
             if not run.journal.path.exists():  # otherwise the release file may name what is to be undone
-                current = self._adopt()
+                current = self.adopt(recovering)
                 run.outcome.old = current.image if current else ""
             try:
                 yield
@@ -129,16 +129,17 @@ class Transaction:
             raise UnitError(f"an interrupted update is not undone yet: {earlier.outcome.reason}")
         self.run.signals.release()
 
-    def _adopt(self) -> Optional[Release]:
+    def adopt(self, recovering: bool = False) -> Optional[Release]:
         """The current release: what the release file names, also where other hands wrote it.
 
-        Where that is gone or damaged, what the state names, as long as its image is there.
+        Where that is gone or damaged, what the state names, as long as its image is there; or what the containers run.
         """
         run = self.run
         current = run.state.current_release
         try:
             named = read_release(run.release_file)
         except ConfigurationError as error:
+            current = current or self._of_containers()
             if current is None:
                 raise
             run.report.step("state", f"{error}; the state names {short(current.image)}")
@@ -148,13 +149,23 @@ class Transaction:
                 run.state.current = named.as_dict()
                 return named
             return current
-        if current is None or not self._has(current):
+        current = current or self._of_containers()
+        if current is None or not (recovering or self._has(current)):
             return None
         write_release(run.release_file, current)
-        run.report.step(
-            "state", f"{run.release_file} named nothing; it names {short(current.image)} again, from the state"
-        )
+        run.report.step("state", f"{run.release_file} named nothing; it names {short(current.image)} again")
         return current
+
+    def _of_containers(self) -> Optional[Release]:
+        """What they were made of, where neither file nor state tells; None where that is not one image."""
+        with suppress(UnitError):
+            images = {one.image for one in self.run.engine.containers()}
+            if len(images) == 1 and "@sha256:" in (image := images.pop()):
+                tag = Reference.parse(self.run.settings.source).tag
+                release = Release(image=image, index="", tag=tag, platform="")
+                self.run.state.current = release.as_dict()
+                return release
+        return None
 
     def _has(self, release: Release) -> bool:
         """Is its image there? An engine that does not answer has none; what needs one says so later."""

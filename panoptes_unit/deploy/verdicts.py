@@ -15,6 +15,7 @@ UPDATED = "updated"
 INSTALLED = "installed"
 RELABELLED = "relabelled"
 RESTORED = "restored"
+HEALED = "healed"
 HELD = "held"
 INTERRUPTED = "interrupted"
 DEFERRED = "deferred"
@@ -43,6 +44,7 @@ VERDICTS: Dict[str, Ending] = {
     INSTALLED: Ending(errors.OK, "the release is on the unit; there are no services yet that could run it"),
     RESTORED: Ending(errors.OK, "the newest release did not run whole; it was brought up again and proved"),
     RELABELLED: Ending(errors.OK, "a new index names the image that runs already; only the name changed", False),
+    HEALED: Ending(errors.OK, "something was damaged; the same release was brought up again and proved"),
     HELD: Ending(errors.OK, "the unit is pinned, or the release is in quarantine", in_history=False),
     INTERRUPTED: Ending(errors.OK, "a run was cut short before it switched; the unit was not touched"),
     DEFERRED: Ending(errors.DEFERRED, "services must not restart now; the release is fetched and waits"),

@@ -20,7 +20,7 @@ from ..deploy.engine import Engine, StoredImage
 from ..deploy.release import Release, read_release
 from ..deploy.state import Store
 from ..errors import DAMAGED, OK, UnitError
-from ..files import put_aside, read_json, write_durably
+from ..files import put_aside, read_json, remove_durably, write_durably
 from ..report import Report, ago, megabytes, short
 from ..settings import Settings
 from . import exported_layers, stored_layers
@@ -32,7 +32,7 @@ DAMAGED_VERDICT = "damaged"
 RECORD_AFTER_S = 6 * 86400
 # So many are written down: a card that dies may spoil thousands of files.
 RECORDED_DAMAGES = 20
-REMEDY = "fetch it again, as docs/failed-update.md says, and look after the card"
+REMEDY = "panoptes-unit repair, and look after the card"
 
 
 @dataclass
@@ -194,6 +194,11 @@ def _read(path: Path) -> Optional[Dict[str, Any]]:
     except TypeError:
         return None
     return entry
+
+
+def forget(settings: Settings) -> None:
+    """What was found says nothing any more: the image comes anew."""
+    remove_durably(_file(settings))
 
 
 def last(settings: Settings) -> Optional[Dict[str, Any]]:

@@ -73,10 +73,13 @@ class Seen:
 
     Attributes:
         settings: of the unit.
+        is_repair: whoever looks is a repair, and the open journal is its own.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engine: Optional[Engine] = None, is_repair: bool = False) -> None:
         self.settings = settings
+        self.is_repair = is_repair
+        self._engine = engine
         self.store = Store(Path(settings.state))
         self._known: Dict[str, Any] = {}
 
@@ -88,7 +91,7 @@ class Seen:
     @property
     def engine(self) -> Engine:
         """Raises UnitError where it does not answer, each time."""
-        engine: Engine = self._once("engine", lambda: Engine(self.settings))
+        engine: Engine = self._once("engine", lambda: self._engine or Engine(self.settings))
         return engine
 
     @property
@@ -204,7 +207,7 @@ def _state(seen: Seen) -> str:
 
 
 def _release(seen: Seen) -> str:
-    if seen.store.journal_path.exists():
+    if seen.store.journal_path.exists() and not seen.is_repair:
         raise Lack("an update was interrupted", "panoptes-unit recover")
     if seen.release is None:
         raise Lack("no release is installed", "panoptes-unit deploy")

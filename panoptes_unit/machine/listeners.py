@@ -35,7 +35,7 @@ def listeners_on(ports: List[Any]) -> Dict[str, List[Dict[str, Any]]]:
                 "pid": pid,
                 "process": _process_name(pid),
                 "ancestors": _ancestors(pid),
-                "container": _container(pid),
+                "container": container_of(pid),
             }
         )
     return found
@@ -69,7 +69,7 @@ def _process_name(pid: int) -> str:
         return ""
 
 
-def _container(pid: int, proc: Path = Path("/proc")) -> str:
+def container_of(pid: int, proc: Path = Path("/proc")) -> str:
     """The id of its container, which the kernel knows also while Docker Engine is silent; empty where it is in none."""
     # `docker-ID.scope` where systemd makes the group, `docker/ID` where the engine does. A machine may be a container
     # itself, as the first process and all others of it are then.

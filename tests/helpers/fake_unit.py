@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Callable
 
-from panoptes_unit.deploy.engine import Container, Engine
+from panoptes_unit.deploy.engine import Container, Engine, StoredImage
 from panoptes_unit.deploy.journal import Journal
 from panoptes_unit.deploy.outcome import Outcome
 from panoptes_unit.deploy.release import read_release
@@ -163,6 +163,22 @@ class FakeEngine:
     def glance(self) -> list:
         return self.containers()
 
+    def stored(self, image: str) -> StoredImage:
+        self._answer()
+        return StoredImage(digest_of(f"configuration of {image}"), (digest_of(f"layer of {image}"),), 1000)
+
+    def images_with(self, layers) -> list:
+        self._answer()
+        return [image for image in self.images if set(self.stored(image).layers) & set(layers)]
+
+    def remove_image(self, name: str) -> None:
+        self._answer()
+        self.images.pop(name, None)
+
+    def remove_containers(self) -> None:
+        self._answer()
+        self.running.clear()
+
     def last_words(self, container_id: str, lines: int = 3) -> str:
         return "its last words"
 
@@ -261,6 +277,7 @@ class FakeUnit:
                 registry_at=lambda settings, host: self.registry,  # type: ignore[arg-type,return-value]
                 architecture=lambda: "amd64",
                 waits=(0.0, 0.0),
+                root=Path(self.settings.state).parent / "root",
                 settings_path=Path(self.settings.state).parent / "unit.yaml",
             )
         )

@@ -101,7 +101,7 @@ def test_wrong_settings_are_refused_and_not_replaced(unit):
 def test_copy_is_written_only_when_something_is_new(unit):
     copies = sorted((Path(unit.settings.state) / "copies").iterdir())
     before = [(copy.name, copy.stat().st_ino) for copy in copies]
-    assert [name for name, _ in before] == ["compose.yaml.json", "unit.yaml.json"]
+    assert [name for name, _ in before] == ["compose.yaml.json", "engine.json", "unit.yaml.json"]
     assert all(copy.stat().st_mode & 0o777 == 0o600 for copy in copies)
     unit.run("update")
     assert [(copy.name, copy.stat().st_ino) for copy in copies] == before
@@ -150,3 +150,27 @@ def test_before_the_services_are_laid_out_no_file_is_made(tmp_path):
     Path(blank.settings.compose_file).unlink()
     blank.deploy("first")
     assert not Path(blank.settings.compose_file).exists()
+
+
+@pytest.mark.parametrize("how", ["gone", "zeros", "empty"])
+@pytest.mark.parametrize("name", [*own_files.ENGINE_UNITS, own_files.ENGINE_OPTIONS])
+@pytest.mark.parametrize("engine", ["there", "taken away"])
+def test_file_without_which_the_engine_does_not_start_is_put_back_unless_the_engine_was_taken_away(
+    unit, name, how, engine
+):
+    run = unit.transaction().run
+    contents = dict.fromkeys(own_files.ENGINE_UNITS, "[Unit]\n") | {own_files.ENGINE_OPTIONS: "{}\n"}
+    for one, text in {**contents, own_files.DAEMONS[0]: ""}.items():
+        (run.root / one).parent.mkdir(parents=True, exist_ok=True)
+        (run.root / one).write_text(text)
+    own_files.keep(run)
+    path = run.root / name
+    spoil(path, how)
+    spoiled = path.read_bytes() if path.exists() else None
+    if engine == "taken away":
+        (run.root / own_files.DAEMONS[0]).unlink()
+        own_files.mend_engine(run)
+        assert (path.read_bytes() if path.exists() else None) == spoiled
+    else:
+        own_files.mend_engine(run)
+        assert path.read_text() == contents[name]

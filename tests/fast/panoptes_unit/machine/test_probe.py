@@ -148,8 +148,8 @@ def test_container_of_a_process_is_what_the_kernel_says(tmp_path, group, contain
     for pid, text in {1: first, 7: group}.items():
         (tmp_path / str(pid)).mkdir()
         (tmp_path / str(pid) / "cgroup").write_text(text)
-    assert listeners._container(7, tmp_path) == container
-    assert listeners._container(8, tmp_path) == listeners._container(0, tmp_path) == ""
+    assert listeners.container_of(7, tmp_path) == container
+    assert listeners.container_of(8, tmp_path) == listeners.container_of(0, tmp_path) == ""
 
 
 def test_free_port_is_left_out():

@@ -1,0 +1,113 @@
+"""Runs on the unit, fed to its Python: damages one file of the engine's store or of the tool, and says which.
+
+Arguments: a kind of file, and how. `kinds` prints all kinds of files that the engine's store has.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path("/var/lib/docker")
+DRIVER = ROOT / "overlay2"
+IMAGES = ROOT / "image" / "overlay2"
+OWN = {
+    "release file": "/etc/panoptes/release.env",
+    "Compose file": "/etc/panoptes/compose.yaml",
+    "settings": "/etc/panoptes/unit-under-test.yaml",
+    "state": "/var/lib/panoptes-unit/state.json",
+    "copy of the state": "/var/lib/panoptes-unit/state.copy.json",
+    "history": "/var/lib/panoptes-unit/history.jsonl",
+    "record of verify": "/var/lib/panoptes-unit/verified.json",
+    "options of the engine": "/etc/docker/daemon.json",
+    "service of the engine": "/lib/systemd/system/docker.service",
+}
+
+
+def inspect(*words):
+    return json.loads(subprocess.run(["docker", *words], capture_output=True, check=True, text=True).stdout)[0]
+
+
+def chains(layers):
+    """The engine's name for each layer upon those below it."""
+    import hashlib
+
+    found = []
+    for layer in layers:
+        found.append("sha256:" + hashlib.sha256(f"{found[-1]} {layer}".encode()).hexdigest() if found else layer)
+    return found
+
+
+def ours():
+    """kind -> the file of that kind that the running release needs."""
+    container = inspect("inspect", "config-server")
+    image = inspect("image", "inspect", container["Image"])
+    chain = chains(image["RootFS"]["Layers"])
+    layer = IMAGES / "layerdb" / "sha256" / chain[-1][7:]
+    folder = DRIVER / (layer / "cache-id").read_text()
+    layers = [DRIVER / (IMAGES / "layerdb" / "sha256" / one[7:] / "cache-id").read_text() / "diff" for one in chain]
+    program = next(
+        path
+        for one in reversed(layers)
+        for path in sorted(one.glob("opt/conda/envs/panoptes-env/bin/python3.[0-9]*"))
+        if path.is_file() and not path.is_symlink()
+    )
+    files = {
+        "content of a layer": program,
+        "link of a layer": folder / "link",
+        "short name of a layer": DRIVER / "l" / (folder / "link").read_text(),
+        "layers below a layer": folder / "lower",
+        "image configuration": IMAGES / "imagedb" / "content" / "sha256" / container["Image"][7:],
+        "names of images": IMAGES / "repositories.json",
+        "container configuration": ROOT / "containers" / container["Id"] / "config.v2.json",
+        "container's host configuration": ROOT / "containers" / container["Id"] / "hostconfig.json",
+        "network database": ROOT / "network" / "files" / "local-kv.db",
+        "volume database": ROOT / "volumes" / "metadata.db",
+    }
+    for name in ("cache-id", "diff", "parent", "size", "tar-split.json.gz"):
+        files[f"layer metadata {name}"] = layer / name
+    return {name: str(path) for name, path in files.items()}
+
+
+def kinds():
+    """What the store has, with all ids left out."""
+    found = set()
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [one for one in folders if one not in ("diff", "merged", "work", "_data", "set-aside")]
+        for name in files:
+            path = re.sub(r"/l/[A-Z0-9]{26}$", "/l/*", str((Path(folder) / name).relative_to(ROOT)))
+            found.add(re.sub(r"[0-9a-f]{24,}(-init)?", "*", path))
+    return sorted(found)
+
+
+def damage(path, how):
+    path = Path(path)
+    if how == "removed" or path.is_symlink():
+        path.unlink()
+        return
+    content = path.read_bytes()
+    middle = len(content) // 2
+    spoiled = {
+        "emptied": b"",
+        "cut in half": content[:middle],
+        "zero bytes": bytes(len(content)),
+        "one bit flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if content else b"",
+    }[how]
+    path.write_bytes(spoiled)
+
+
+if sys.argv[1] == "kinds":
+    print(json.dumps(kinds()))
+else:
+    _, kind, how = sys.argv
+    files = OWN if kind in OWN else ours()
+    if kind not in OWN:  # as a power cut leaves it: nothing runs, and the engine has to read it again
+        subprocess.run("docker kill config-server messaging-hub", shell=True, capture_output=True)
+        subprocess.run(["systemctl", "stop", "docker.socket", "docker.service"], check=True, capture_output=True)
+    damage(files[kind], how)
+    if kind not in OWN:
+        subprocess.run(["systemctl", "reset-failed", "docker.socket", "docker.service"], capture_output=True)
+        subprocess.run(["systemctl", "start", "docker.service"], capture_output=True)
+    print(files[kind])

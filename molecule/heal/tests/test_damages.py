@@ -1,0 +1,155 @@
+"""Whatever is damaged, `panoptes-unit repair` brings the unit back; nothing of a person or of others is lost.
+
+As shipped, each kind of file in one way; with PANOPTES_EVERY_FAULT=1 (`make test-heal`) each in all ways.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+import pytest
+from conftest import SCRIPT
+
+EVERYTHING = bool(os.environ.get("PANOPTES_EVERY_FAULT"))
+HOWS = ("emptied", "cut in half", "zero bytes", "one bit flipped", "removed")
+STORE = (
+    "content of a layer",
+    "link of a layer",
+    "short name of a layer",
+    "layers below a layer",
+    "layer metadata cache-id",
+    "layer metadata diff",
+    "layer metadata parent",
+    "layer metadata size",
+    "layer metadata tar-split.json.gz",
+    "image configuration",
+    "names of images",
+    "container configuration",
+    "container's host configuration",
+    "network database",
+    "volume database",
+)
+OWN = (
+    "release file",
+    "Compose file",
+    "settings",
+    "state",
+    "copy of the state",
+    "history",
+    "record of verify",
+    "options of the engine",
+    "service of the engine",
+)
+LINKS = {"short name of a layer"}  # a link is there or not
+# With `make test`, those that people met first.
+FIRST = {
+    ("content of a layer", "emptied"),
+    ("short name of a layer", "removed"),
+    ("image configuration", "zero bytes"),
+    ("service of the engine", "removed"),
+}
+
+
+def cases(kinds):
+    for kind in kinds:
+        for how in ("removed",) if kind in LINKS else HOWS:
+            if EVERYTHING or (kind, how) in FIRST:
+                yield pytest.param(kind, how, id=f"{kind}, {how}")
+
+
+@pytest.mark.parametrize(("kind", "how"), cases(STORE))
+def test_damaged_store_of_the_engine(patient, kind, how, record_property):
+    patient.damage(kind, how)
+    if kind == "content of a layer" and how == "one bit flipped":  # nothing else may ever notice
+        assert patient.unit.tool("verify")["rc"] == 7
+    patient.must_heal(record_property)
+
+
+@pytest.mark.parametrize(("kind", "how"), cases(OWN))
+def test_damaged_file_of_the_tool(patient, kind, how, record_property):
+    patient.damage(kind, how)
+    if "engine" in kind:
+        patient.host.run("docker kill config-server; systemctl daemon-reload; systemctl restart docker")
+    patient.must_heal(record_property)
+
+
+# Without a file: what people, other programs and the engine itself do.
+DEEDS = {
+    "containers stopped": "docker stop config-server messaging-hub",
+    "containers removed": "docker rm --force config-server messaging-hub",
+    "one container renamed": "docker rename config-server somebody && docker stop somebody",
+    "container killed for good": "docker update --restart no messaging-hub && docker kill messaging-hub",
+    "everything pruned": "docker rm --force config-server messaging-hub; docker image rm --force"
+    " $(docker image ls --quiet --filter reference='*/heal-tests/*/*')",
+    "image without a name": "docker kill config-server; docker image rm --force"
+    " $(sed -n s/PANOPTES_UTILS_IMAGE=//p /etc/panoptes/release.env)",
+    "engine stopped": "systemctl stop docker.socket docker",
+    "engine disabled and stopped": "systemctl disable --now docker.socket docker",
+    "engine masked": "systemctl stop docker.socket docker; systemctl mask docker.service",
+    "Compose file names one service": "sed -i '/^  messaging-hub:/,/^  [a-z]/{/^  messaging-hub:/d}'"
+    " /etc/panoptes/compose.yaml; docker rm --force messaging-hub",
+}
+FIRST_DEEDS = {"everything pruned", "engine masked"}
+
+
+@pytest.mark.parametrize("name", [name for name in DEEDS if EVERYTHING or name in FIRST_DEEDS])
+def test_what_somebody_did(patient, name, record_property):
+    patient.host.run(DEEDS[name])
+    patient.must_heal(record_property)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        pytest.param(pair, id=" and ".join(pair))
+        for pair in (
+            ("state", "image configuration"),
+            ("release file", "container configuration"),
+            ("Compose file", "short name of a layer"),
+            ("settings", "content of a layer"),
+        )
+        if EVERYTHING
+    ],
+)
+def test_two_damages_at_once(patient, pair, record_property):
+    for kind in reversed(pair):  # the files of the tool last: with the others the engine starts anew
+        patient.damage(kind, "removed" if kind in LINKS else "zero bytes")
+    patient.must_heal(record_property)
+
+
+# A damage that leads to the step, and the step.
+STEPS = {
+    "start": ("service of the engine", "removed"),
+    "up": ("container configuration", "removed"),
+    "recreate": ("layer metadata size", "emptied"),
+    "fetch": ("content of a layer", "emptied"),
+    "store": ("network database", "zero bytes"),
+}
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("step", list(STEPS) if EVERYTHING else ["fetch"])
+def test_repair_that_is_killed_goes_on_at_boot(patient, step, point, record_property):
+    patient.damage(*STEPS[step])
+    answer = patient.repair("--new-store", env=f"PANOPTES_UNIT_DIE_AT=repair-{step}:{point}")
+    record_property("outcome", f"killed: {answer['rc'] == 137}")
+    patient.host.run("panoptes-unit recover")
+    patient.must_heal(record_property)
+
+
+def test_plan_is_told_and_nothing_happens(patient):
+    patient.unit.check("docker kill messaging-hub")
+    answer = json.loads(patient.host.run("panoptes-unit repair --dry-run --json").stdout)
+    assert "messaging-hub is exited" in answer["reason"]
+    assert "bring the services up" in answer["reason"]
+    assert patient.unit.check("docker inspect --format {{.State.Status}} messaging-hub").strip() == "exited"
+    assert patient.host.run("panoptes-unit repair").rc == 0
+
+
+@pytest.mark.skipif(not EVERYTHING, reason="at night: make test-heal")
+def test_catalogue_has_every_kind_of_file_that_the_store_has(patient):
+    found = json.loads(patient.unit.check(f"printf %s {shlex.quote(SCRIPT)} | python3 - kinds"))
+    print("\n".join(found))
+    assert found

@@ -1,0 +1,376 @@
+"""From any damage back to a proved unit, by the mildest step that works (`panoptes-unit repair`).
+
+The release stays the same; what changes is what the machine holds of it. Each step stands in the journal before it
+acts, and each can be gone again, so that a repair that was cut short begins anew from what it finds. What is not the
+unit's own is never removed.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Callable, Dict, List, NamedTuple, Set
+
+from ..deploy import candidate, own_files, proof, verdicts
+from ..deploy.journal import REPAIR
+from ..deploy.observing_lock import activity
+from ..deploy.outcome import Outcome
+from ..deploy.recovery import recover
+from ..deploy.release import Release, read_release, write_release
+from ..deploy.run import Run
+from ..deploy.switch import prove
+from ..deploy.transaction import Transaction
+from ..errors import DeferredError, UnitError
+from ..machine import engine_store
+from ..machine.engine_service import ASIDE, SPENT, EngineService, remove_store
+from ..report import megabytes, short
+from ..sources.reference import Reference
+from . import verify
+from .wholeness import SERVICES, Seen, findings
+
+# How Compose and the engine say that what lies on the disk is not what they left there.
+_STORE_IS_ILL = re.compile(
+    r"overlay2|layerdb|imagedb|input/output error|structure needs cleaning|unexpected EOF|unexpected end of JSON"
+    r"|invalid character|layer does not exist|failed to register layer|failed to mount|no such image"
+    r"|unable to get image|failed to create task|failed to initialize|corrupt",
+    re.IGNORECASE,
+)
+
+
+class Step(NamedTuple):
+    """One way to mend something.
+
+    Attributes:
+        name: of the step, in the journal.
+        told: what it does, for a person who asks before.
+        fits: can it help, and can it be done? Asked when those before did not help.
+        act: do it; it raises UnitError where that fails.
+    """
+
+    name: str
+    told: str
+    fits: Callable[[Repair], bool]
+    act: Callable[[Repair], None]
+
+
+class Repair:
+    """One repair: what was found, and what was tried.
+
+    Args:
+        run: what it works on.
+        new_store: a new store of the engine may take what is not ours out of sight.
+        service: the engine as a service of the machine.
+    """
+
+    def __init__(self, run: Run, new_store: bool = False, service: EngineService | None = None) -> None:
+        self.run = run
+        self.new_store = new_store
+        self.service = service or EngineService()
+        self.failures: List[str] = []
+        self.store_is_ill = False
+        self.damaged_layers: Set[str] = set()
+        self.image_is_damaged = False
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def problems(self) -> List[str]:
+        """All that keeps the services from their work."""
+        seen = Seen(self.run.settings, self.run.engine, is_repair=self.run.journal.is_open)
+        return [f"{one.name}: {one.problem}" for one in findings(seen, SERVICES) if one.problem]
+
+    @property
+    def release(self) -> Release:
+        """The one that this unit is to run.
+
+        Raises:
+            UnitError: nobody knows which.
+        """
+        release = self.run.state.current_release or read_release(self.run.release_file)
+        if release is None:
+            raise UnitError("nothing tells which release ran here: panoptes-unit deploy")
+        return release
+
+    def has_image(self) -> bool:
+        """Is the image there, as far as the engine can say?"""
+        with suppress(UnitError):
+            return self.run.engine.is_alive() and self.run.engine.has(self.release.image)
+        return False
+
+    def services_that_work(self) -> List[str]:
+        """Those that run and are healthy."""
+        with suppress(UnitError):
+            return [
+                one.service
+                for one in self.run.engine.containers()
+                if one.status == "running" and one.health in ("", "healthy")
+            ]
+        return []
+
+    def look_at_image(self) -> None:
+        """Compare the image with its digests, where that was not done since something failed."""
+        if self.image_is_damaged or not self.has_image():
+            return
+        known = verify.last(self.run.settings)
+        if known is None or not known["damages"]:
+            try:
+                known = verify.verify(self.run.settings, self.run.report, self.run.engine).as_dict()
+            except UnitError as error:
+                self._failed(error)
+                return
+            known = {**known, "damages": len(known["damaged"])}
+        self.image_is_damaged = known["damages"] > 0
+        self.damaged_layers = {damage["layer"] for damage in known["damaged"] if damage["layer"]}
+
+    def _failed(self, error: UnitError) -> None:
+        self.failures.append(str(error))
+        self.store_is_ill = self.store_is_ill or bool(_STORE_IS_ILL.search(str(error)))
+
+    # -- mending ---------------------------------------------------------------------------------------------------
+
+    def start_engine(self) -> None:
+        """The engine answers again."""
+        own_files.mend_engine(self.run)
+        try:
+            self.service.start()
+            self.run.engine.wait_ready(self.run.settings.limits.healthy_s)
+        except UnitError:
+            self.store_is_ill = True
+            raise
+
+    def go_back(self) -> None:
+        """What an update left open is brought to its end, and the release file names what is to run."""
+        left = self.run.journal.unfinished() or {}
+        earlier = replace(self.run, outcome=Outcome.begun("recover", self.run.outcome.by))
+        if recover(earlier) and self.run.journal.path.exists():
+            old = Release.from_dict(left.get("old"))
+            self.run.journal.close()
+            if old is not None:
+                write_release(self.run.release_file, old)
+                self.run.state.current = old.as_dict()
+                self.run.store.save(self.run.state)
+
+    def bring_up(self) -> None:
+        """The services run."""
+        self.run.engine.up()
+
+    def recreate(self) -> None:
+        """Containers made anew; while the unit observes, only of what does not work."""
+        if activity(self.run.settings).kind != "observing" or not self.services_that_work():
+            self.run.engine.remove_containers()
+        self.run.engine.up()
+
+    def fetch(self) -> None:
+        """The image as it was published, in place of what the disk made of it."""
+        run, release = self.run, self.release
+        self._require_source(release)
+        if self.has_image():
+            self._require_rest("a damaged image can only be exchanged while nothing runs")
+            try:
+                self._take_away(release)
+            except UnitError:
+                self.store_is_ill = True
+                raise
+        verify.forget(run.settings)
+        run.outcome.bytes += run.pull(release.image, self._progress)
+        run.engine.up()
+
+    def _take_away(self, release: Release) -> None:
+        """The engine takes a damaged layer for one that is there, as long as any image needs it."""
+        engine, ours = self.run.engine, self.run.repositories()
+        names = engine.images_with(self.damaged_layers or set(engine.stored(release.image).layers))
+        others = [name for name in names if not _is_of(name, ours)]
+        if others and self.damaged_layers:
+            raise UnitError(f"the damaged layer is part of {others[0]} too, which is not ours")
+        engine.remove_containers()
+        for name in names:
+            if _is_of(name, ours):
+                engine.remove_image(name)
+
+    def begin_new_store(self) -> None:
+        """A new store for the engine; the old one is kept where others have something in it."""
+        run, release = self.run, self.release
+        self._require_rest("a new store needs all containers to stop")
+        root = self.service.root()
+        others = engine_store.strangers(root, run.own())
+        if others and not self.new_store:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise UnitError(
+                f"only a new store of the engine helps, and {others[0]}{more} would be out of sight then, kept in "
+                f"{root}{ASIDE}…: panoptes-unit repair --new-store does it"
+            )
+        self._require_source(release)
+        self.service.stop()
+        aside = self.service.move_store(root, ASIDE if others else SPENT)
+        run.report.step("repair", f"the old store is {aside}" if others else f"a new store in {root}")
+        self.remove_spent()
+        verify.forget(run.settings)
+        self.start_engine()
+        run.outcome.bytes += run.pull(release.image, self._progress)
+        run.engine.up()
+
+    def remove_spent(self) -> None:
+        """Room: what an earlier repair, or this one, has moved away and nobody needs."""
+        for path in self.service.spent(self.service.root()):
+            try:
+                remove_store(path)
+            except UnitError as error:
+                self.run.report.step("repair", str(error))
+
+    def _progress(self, received: int, total: int) -> None:
+        self.run.report.progress("fetch", f"{megabytes(received)} of {megabytes(total)}")
+
+    def _require_source(self, release: Release) -> None:
+        """Nothing is taken away before it is known that it can be had again.
+
+        Raises:
+            UnitError: it cannot, or there is no room for it.
+        """
+        reference = Reference.parse(release.image)
+        registry = self.run.registry(reference.registry)
+        try:
+            image = registry.image(reference.repository, release.digest)
+        except UnitError as error:
+            raise UnitError(f"{short(release.image)} cannot be fetched again: {error}") from None
+        finally:
+            self.run.count_requests(registry)
+        if self.run.engine.is_alive():
+            candidate.check_room(self.run, image)
+
+    def _require_rest(self, why: str) -> None:
+        """While the unit observes, nothing that works is stopped.
+
+        Raises:
+            DeferredError: it does.
+        """
+        working = self.services_that_work()
+        doing = activity(self.run.settings)
+        if working and doing.kind == "observing" and not self.run.force:
+            raise DeferredError(f"observing: {doing.detail}; {why}, and {working[0]} works")
+
+
+def _is_of(name: str, repositories: Set[str]) -> bool:
+    """Is this name of an image, with its tag or digest, in one of these repositories?"""
+    plain = name.partition("@")[0]
+    return plain in repositories or plain.rpartition(":")[0] in repositories
+
+
+def _after_a_look(repair: Repair) -> bool:
+    """Only damage, or an image that is not there, is a reason to fetch it."""
+    repair.look_at_image()
+    return not repair.has_image() or repair.image_is_damaged or repair.store_is_ill
+
+
+# The mildest first.
+LADDER = (
+    Step("start", "start Docker Engine", lambda one: not one.run.engine.is_alive(), Repair.start_engine),
+    Step("undo", "end what was interrupted", lambda one: one.run.journal.is_of_update(), Repair.go_back),
+    Step("up", "bring the services up", lambda one: one.has_image() and not one.image_is_damaged, Repair.bring_up),
+    Step(
+        "recreate",
+        "make the containers anew",
+        lambda one: one.has_image() and not one.image_is_damaged,
+        Repair.recreate,
+    ),
+    Step("fetch", "fetch the image again", lambda one: one.run.engine.is_alive() and _after_a_look(one), Repair.fetch),
+    Step("store", "begin a new store for the engine", lambda one: one.store_is_ill, Repair.begin_new_store),
+)
+
+
+def repair(run: Run, new_store: bool = False, dry_run: bool = False, service: EngineService | None = None) -> Outcome:
+    """Bring a unit that does not work back to work, on the release that it has.
+
+    Args:
+        run: what it works on.
+        new_store: the engine may begin a new store, although what is not ours would be out of sight then.
+        dry_run: only say what would be tried.
+        service: the engine as a service of the machine.
+
+    Returns:
+        `unchanged` where all is whole, `healed`, or `broken`: nothing of what may be done helped.
+
+    Raises:
+        UnitError: nobody knows which release it is to be.
+        DeferredError: a person has locked the unit, or it observes and something works that would have to stop.
+    """
+    transaction = Transaction(run)
+    one = Repair(run, new_store, service)
+    with transaction.at_work(recovering=True):
+        if run.journal.path.exists() and not run.journal.is_of_update():
+            run.journal.close()
+            transaction.adopt()
+        before = one.problems()
+        if any(problem.startswith("image: ") for problem in before):
+            one.look_at_image()
+        if not before:
+            if run.store.load() != run.state:  # it was lost, and found again
+                run.store.save(run.state)
+            own_files.keep(run)
+            one.remove_spent()
+            return run.end(verdicts.UNCHANGED, "nothing is wrong with this unit")
+        for problem in before:
+            run.report.step("found", problem)
+        if dry_run:
+            return _plan(one, before)
+        locked = run.state.lock_in_force()
+        if locked and not run.force:
+            raise DeferredError(f"locked by {locked['by']}: {locked['reason'] or 'no reason given'}")
+        return _climb(one, before)
+
+
+def _plan(one: Repair, before: List[str]) -> Outcome:
+    steps = [step.told for step in LADDER if step.name in ("fetch", "store") or step.fits(one)]
+    one.run.outcome.reason = f"{before[0]}; would try, until one helps: {', '.join(steps)}"
+    one.run.outcome.verdict = verdicts.UNCHANGED
+    return one.run.outcome
+
+
+def _climb(one: Repair, before: List[str]) -> Outcome:
+    run = one.run
+    run.signals.hold()
+    run.outcome.changed = True
+    for step in LADDER:
+        run.signals.check()
+        if not step.fits(one):
+            continue
+        if step.name != "undo":
+            _open(one)
+        run.report.step("repair", step.told)
+        try:
+            with run.journal.step(f"{REPAIR}-{step.name}"):
+                step.act(one)
+                _prove(run)
+        except DeferredError:
+            raise
+        except UnitError as error:
+            run.report.step("repair", f"{step.told}: {error}")
+            one._failed(error)
+            continue
+        still = one.problems()
+        if not still:
+            own_files.keep(run)
+            one.remove_spent()
+            run.state.current = run.state.current or one.release.as_dict()
+            run.store.save(run.state)
+            return run.end(verdicts.HEALED, f"{before[0]}; what helped: {step.told}")
+        one.failures += [problem for problem in still if problem not in one.failures]
+    why = one.failures[-1] if one.failures else before[0]
+    return run.end(verdicts.BROKEN, f"{before[0]}; nothing helped: {why}" if why != before[0] else why)
+
+
+def _open(one: Repair) -> None:
+    """From here on, whoever finds the journal knows that a repair was under way."""
+    run = one.run
+    if run.journal.path.exists():
+        return
+    release: Dict[str, Any] = one.release.as_dict()
+    run.outcome.old = run.outcome.new = one.release.image
+    run.journal.begin(kind=REPAIR, outcome=run.outcome.as_dict(), old=release, new=release, previous=run.state.previous)
+
+
+def _prove(run: Run) -> None:
+    if not run.has_services():
+        return
+    restarts = proof.restarts_so_far(run.engine)
+    with proof.limited(run.settings):
+        prove(run, run.engine.services(), restarts, turning_back=True)
