@@ -306,7 +306,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _service_state(item: Dict[str, Any]) -> str:
     if item["status"] == "absent":
-        return "has no container: panoptes-unit deploy"
+        return "has no container: panoptes-unit repair"
     state = (item["health"] if item["status"] == "running" else "") or item["status"]
     return state if item["is_release"] else f"{state}, but on {short(item['image'])}"
 

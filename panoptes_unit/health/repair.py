@@ -75,9 +75,10 @@ class Repair:
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def problems(self) -> List[str]:
-        """All that keeps the services from their work."""
+        """All that keeps the services from their work, without what a person could do about it."""
         seen = Seen(self.run.settings, self.run.engine, is_repair=self.run.journal.is_open)
-        return [f"{one.name}: {one.problem}" for one in findings(seen, SERVICES) if one.problem]
+        found = [one for one in findings(seen, SERVICES) if one.problem]
+        return [f"{one.name}: {one.problem.removesuffix(f': {one.remedy}' if one.remedy else '')}" for one in found]
 
     @property
     def release(self) -> Release:
@@ -114,7 +115,7 @@ class Repair:
         known = verify.last(self.run.settings)
         if known is None or not known["damages"]:
             try:
-                known = verify.verify(self.run.settings, self.run.report, self.run.engine).as_dict()
+                known = verify.verify(self.run.settings, self.run.report, self.run.engine, in_haste=True).as_dict()
             except UnitError as error:
                 self._failed(error)
                 return

@@ -72,8 +72,11 @@ class Verification:
         }
 
 
-def verify(settings: Settings, report: Report, engine: Optional[Engine] = None) -> Verification:
+def verify(settings: Settings, report: Report, engine: Optional[Engine] = None, in_haste: bool = False) -> Verification:
     """Read the image of the running release from the disk, and write down what was found.
+
+    Args:
+        in_haste: the unit does not work until this is known, so that it gives way to nothing.
 
     Raises:
         UnitError: there is no release, the engine does not answer, or what it keeps may not be read.
@@ -83,9 +86,10 @@ def verify(settings: Settings, report: Report, engine: Optional[Engine] = None) 
     release = _running(settings, store)
     if not engine.has(release.image):
         raise UnitError(
-            f"the image {short(release.image)} of the release file is not on the disk: panoptes-unit deploy"
+            f"the image {short(release.image)} of the release file is not on the disk: panoptes-unit repair"
         )
-    become_idle()
+    if not in_haste:
+        become_idle()
     began = time.monotonic()
     stored = engine.stored(release.image)
     found = Verification(release.image, layers=len(stored.layers))

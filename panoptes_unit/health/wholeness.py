@@ -155,7 +155,7 @@ def _power(_: Seen) -> str:
 
 def _engine(seen: Seen) -> str:
     if not seen.engine.is_alive():
-        raise Lack("Docker Engine does not answer", "systemctl status docker")
+        raise Lack("Docker Engine does not answer", "panoptes-unit repair")
     return f"Docker Engine {seen.engine.version()}"
 
 
@@ -213,7 +213,7 @@ def _release(seen: Seen) -> str:
         raise Lack("no release is installed", "panoptes-unit deploy")
     image = seen.release.image
     if not seen.engine.has(image):
-        raise Lack(f"the image {short(image)} of the release file is not on the disk", "panoptes-unit deploy")
+        raise Lack(f"the image {short(image)} of the release file is not on the disk", "panoptes-unit repair")
     previous = seen.state.previous_release
     return f"{short(image)}, " + (f"previous {short(previous.image)}" if previous else "no previous one")
 
@@ -232,7 +232,7 @@ def _services(seen: Seen) -> str:
     services = proof.expected(seen.engine, seen.settings)
     lacking = proof.missing(seen.containers, services, seen.release.image if seen.release else "")
     if lacking:
-        raise Lack(", ".join(lacking), "panoptes-unit deploy")
+        raise Lack(", ".join(lacking), "panoptes-unit repair")
     return ", ".join(sorted(f"{item.service} {item.health or item.status}" for item in seen.containers))
 
 

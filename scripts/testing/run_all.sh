@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
-# What `make test` runs after lint and with the lab up, in the order in which a failure is cheapest to find.
+# What `make test` runs, in the order in which a failure is cheapest to find.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 # What takes how long, for whoever has to make room.
 part() { printf '== after %d min: %s\n' $((SECONDS / 60)) "$*"; }
 
+mkdir -p artifacts
+lab_log=artifacts/lab-up.log
+part "lint, and beside it the engine, the images and the registry ($lab_log)"
+python -m lab up > "$lab_log" 2>&1 &
+lab=$!
+trap 'kill "$lab" 2>/dev/null || true; wait' EXIT
+make lint
+wait "$lab" || { tail -40 "$lab_log"; exit 1; }
 scripts/install-test-tools.sh
 
 # The images for the Raspberry Pi are built through emulation, and then an emulated Pi becomes a unit: both take so long
 # that everything else happens beside them. What they say goes to these files, and is shown at the end.
-mkdir -p artifacts
 build_log=artifacts/arm32v7-build.log pi_log=artifacts/molecule-pi.log
 nice python -m lab up --flavours amd64,arm32v7 > "$build_log" 2>&1 &
 build=$!
@@ -26,10 +33,12 @@ leave() {
 }
 trap leave EXIT
 
-part "Python tests on this machine"
-pytest -m "not lab" tests
+# Each says which of its tests took long.
+export PYTEST_ADDOPTS="--durations=15 --durations-min=5"
+part "Python tests on this machine, without those of the transaction"
+pytest -m "not lab" tests --ignore tests/fast/panoptes_unit/deploy
 part "the transaction without Docker, on a fake engine: enough of its branches (the engine itself is tested in the lab)"
-pytest -q -m "not lab and not slow" tests/fast/panoptes_unit/deploy \
+pytest -m "not lab" tests/fast/panoptes_unit/deploy \
   --cov=panoptes_unit.deploy --cov-branch --cov-report=json:artifacts/transaction.json
 python scripts/testing/require_branches.py artifacts/transaction.json 90 --without panoptes_unit/deploy/engine.py
 part "the module's tests inside the panoptes-utils image"

@@ -29,6 +29,7 @@ class Patient:
     def __init__(self, host, releases) -> None:
         self.unit = UnitUnderTest(host, releases.source)
         self.host = host
+        self.unit.check(f"printf %s {shlex.quote(SCRIPT)} > /root/damage.py")
         self.release = releases.offer("good-heal")
         self.unit.tool("deploy", "--force", expect=0)
         self.configuration = self.unit.configuration()
@@ -47,9 +48,11 @@ class Patient:
 
     def damage(self, kind: str, how: str) -> str:
         """One file; its path."""
-        return self.unit.check(
-            f"printf %s {shlex.quote(SCRIPT)} | python3 - {shlex.quote(kind)} {shlex.quote(how)}"
-        ).strip()
+        return self.script(kind, how).strip()
+
+    def script(self, *words: str) -> str:
+        """What damage_on_unit.py prints, run there with these words."""
+        return self.unit.check(f"python3 /root/damage.py {shlex.join(words)}")
 
     def repair(self, *options: str, env: str = "") -> dict:
         """The answer of one repair, whatever it is."""

@@ -48,14 +48,13 @@ def ours():
     layer = IMAGES / "layerdb" / "sha256" / chain[-1][7:]
     folder = DRIVER / (layer / "cache-id").read_text()
     layers = [DRIVER / (IMAGES / "layerdb" / "sha256" / one[7:] / "cache-id").read_text() / "diff" for one in chain]
-    program = next(
-        path
-        for one in reversed(layers)
-        for path in sorted(one.glob("opt/conda/envs/panoptes-env/bin/python3.[0-9]*"))
-        if path.is_file() and not path.is_symlink()
-    )
+
+    def uppermost(pattern):
+        return next(path for one in reversed(layers) for path in sorted(one.glob(pattern)) if not path.is_symlink())
+
     files = {
-        "content of a layer": program,
+        "content of the module's layer": uppermost("opt/panoptes-utils/panoptes_utils/config/server.py"),
+        "content of the lowest layer": uppermost("usr/bin/python3.[0-9]*"),
         "link of a layer": folder / "link",
         "short name of a layer": DRIVER / "l" / (folder / "link").read_text(),
         "layers below a layer": folder / "lower",

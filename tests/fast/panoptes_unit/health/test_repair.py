@@ -147,7 +147,8 @@ def unit(tmp_path, monkeypatch):
 def made(folder: Path, monkeypatch) -> Unit:
     one = Unit(folder / "unit")
 
-    def look(settings, report, engine):
+    def look(settings, report, engine, in_haste):
+        assert in_haste
         damaged = [verify.Damage(engine.stored(one.good).layers[0], "usr/bin/python3", "its content has changed")]
         return verify.Verification(one.good, damaged=damaged if "layer" in one.engine.damage else [])
 

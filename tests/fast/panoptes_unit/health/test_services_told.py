@@ -34,8 +34,8 @@ def test_service_without_a_container_is_told_and_the_advised_command_brings_it_b
     if watched:
         unit.settings.watch = {"config-server": 1, "messaging-hub": 2}
     del unit.engine.running["messaging-hub"]
-    assert told(unit)["messaging-hub"] == "has no container: panoptes-unit deploy"
-    with pytest.raises(UnitError, match="^messaging-hub has no container: panoptes-unit deploy$"):
+    assert told(unit)["messaging-hub"] == "has no container: panoptes-unit repair"
+    with pytest.raises(UnitError, match="^messaging-hub has no container: panoptes-unit repair$"):
         wholeness._services(wholeness.Seen(unit.settings))
     unit.settings.watch = {}
     assert unit.run("deploy").verdict == verdicts.RESTORED
@@ -46,7 +46,7 @@ def test_service_on_another_image_or_stopped_is_told_with_the_same_remedy(unit):
     hub = unit.engine.running["messaging-hub"]
     unit.engine.running["messaging-hub"] = hub._replace(image=image_of("other"))
     assert "but on" in told(unit)["messaging-hub"]
-    with pytest.raises(UnitError, match="messaging-hub runs another image: panoptes-unit deploy$"):
+    with pytest.raises(UnitError, match="messaging-hub runs another image: panoptes-unit repair$"):
         wholeness._services(wholeness.Seen(unit.settings))
     unit.engine.running["messaging-hub"] = hub._replace(status="exited")
     assert told(unit)["messaging-hub"] == "exited"

@@ -130,7 +130,7 @@ def test_deployed_release_remembers_its_configuration(unit):
 
 def test_without_a_release_or_its_image_there_is_nothing_to_verify(unit):
     unit.engine.images.clear()
-    with pytest.raises(UnitError, match="not on the disk: panoptes-unit deploy"):
+    with pytest.raises(UnitError, match="not on the disk: panoptes-unit repair"):
         verified(unit)
     Path(unit.settings.release_file).unlink()
     with pytest.raises(UnitError, match="no release is installed"):

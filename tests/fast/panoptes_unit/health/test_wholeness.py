@@ -95,9 +95,9 @@ def dead_config_server(unit):
 
 
 BROKEN = {
-    "services": (no_containers, "panoptes-unit deploy"),
-    "release": (no_image, "panoptes-unit deploy"),
-    "engine": (no_engine, "systemctl status docker"),
+    "services": (no_containers, "panoptes-unit repair"),
+    "release": (no_image, "panoptes-unit repair"),
+    "engine": (no_engine, "panoptes-unit repair"),
     "compose": (no_compose_file, "run playbooks/unit.yml"),
     "compose, empty": (no_services_in_it, "run playbooks/unit.yml"),
     "release, none": (no_release_file, "panoptes-unit deploy"),
