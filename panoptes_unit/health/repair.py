@@ -8,6 +8,7 @@ unit's own is never removed.
 from __future__ import annotations
 
 import re
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, NamedTuple, Set
@@ -24,7 +25,7 @@ from ..deploy.transaction import Transaction
 from ..errors import DeferredError, UnitError
 from ..machine import engine_store
 from ..machine.engine_service import ASIDE, SPENT, EngineService, remove_store
-from ..report import megabytes, short
+from ..report import ago, megabytes, short
 from ..sources.reference import Reference
 from . import verify
 from .wholeness import SERVICES, Seen, findings
@@ -36,6 +37,10 @@ _STORE_IS_ILL = re.compile(
     r"|unable to get image|failed to create task|failed to initialize|corrupt",
     re.IGNORECASE,
 )
+
+
+# A unit that nobody looks at may have a link that is paid by the megabyte.
+FETCHED_LATELY_S = 86400
 
 
 class Step(NamedTuple):
@@ -227,6 +232,7 @@ class Repair:
         Raises:
             UnitError: it cannot, or there is no room for it.
         """
+        self._require_sense()
         reference = Reference.parse(release.image)
         registry = self.run.registry(reference.registry)
         try:
@@ -237,6 +243,21 @@ class Repair:
             self.run.count_requests(registry)
         if self.run.engine.is_alive():
             candidate.check_room(self.run, image)
+
+    def _require_sense(self) -> None:
+        """By itself, a unit does not download again and again what does not help.
+
+        Raises:
+            UnitError: that was tried lately.
+        """
+        if self.run.outcome.by != "timer":
+            return
+        for line in reversed(self.run.store.history()):
+            lately = 0 <= time.time() - line.get("at", 0.0) < FETCHED_LATELY_S
+            if lately and line.get("verb") == "repair" and line.get("verdict") == verdicts.BROKEN and line.get("bytes"):
+                raise UnitError(
+                    f"it was fetched again {ago(line['at'])}, which did not help; panoptes-unit repair does it"
+                )
 
     def _require_rest(self, why: str) -> None:
         """While the unit observes, nothing that works is stopped.

@@ -130,9 +130,10 @@ class Unit(FakeUnit):
             engine.damage.add(damage)
             engine.alive = False
 
-    def repair(self, dies_at: str = "", force: bool = False, **options):
+    def repair(self, dies_at: str = "", force: bool = False, by: str = "ann", **options):
         """One repair; its outcome, also where it raised."""
         transaction = self.transaction("repair", force=force, dies_at=dies_at)
+        transaction.run.outcome.by = by
         try:
             return repair(transaction.run, service=self.service, **options)
         except UnitError:
@@ -197,7 +198,7 @@ def test_plan_is_told_and_nothing_is_done(unit, damage):
 POINTS = [f"repair-{step.name}:{point}" for step in LADDER for point in ("before", "after")]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     damages=st.lists(st.sampled_from(sorted(DAMAGES)), min_size=1, max_size=3),
     points=st.lists(st.sampled_from(POINTS), max_size=3),
@@ -285,6 +286,24 @@ def test_nothing_is_taken_away_that_cannot_be_fetched_again(unit):
     assert outcome.verdict == verdicts.BROKEN
     assert "cannot be fetched again: registry.example.org does not answer" in outcome.reason
     assert unit.good in unit.engine.images
+
+
+def test_timer_downloads_once_a_day_what_does_not_help_and_a_person_as_often_as_wanted(unit):
+    unit.break_it("layer")
+    unit.engine.remove_image = lambda name: unit.engine.images.pop(name)  # and the new one is as damaged
+    downloads = []
+    unit.engine.before_pull = lambda: downloads.append(1)
+    assert unit.repair(by="timer").verdict == verdicts.BROKEN
+    assert len(downloads) == 1
+    outcome = unit.repair(by="timer")
+    assert (outcome.verdict, len(downloads)) == (verdicts.BROKEN, 1)
+    assert "did not help" in outcome.reason
+    unit.repair(by="ann")
+    assert len(downloads) == 2
+    lines = [{**line, "at": line["at"] - 90_000} for line in unit.store.history()]
+    unit.store.history_path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    unit.repair(by="timer")
+    assert len(downloads) == 3
 
 
 def test_locked_unit_is_left_alone_unless_forced(unit):
