@@ -48,7 +48,7 @@ part "waiting for the arm32v7 images ($build_log)"
 wait "$build" || { tail -40 "$build_log"; exit 1; }
 part "tests on the lab"
 pytest -m lab tests
-for scenario in default update heal; do
+for scenario in default update; do
   part "Molecule scenario $scenario"
   molecule test -s "$scenario"
 done

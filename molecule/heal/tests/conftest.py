@@ -1,99 +1,24 @@
-"""A unit that is damaged, and something of others in the same engine, which must not be touched."""
+"""A unit that is damaged in all ways, and the table of what became of it."""
 
 from __future__ import annotations
 
-import shlex
-import time
-from pathlib import Path
-
 import pytest
 
+from lab.patient import ASIDE, Patient
 from lab.releases import Releases
 from lab.unit_under_test import UnitUnderTest
 
 CASES: list[tuple[str, str, float, str]] = []
-SCRIPT = Path(__file__).with_name("damage_on_unit.py").read_text(encoding="utf-8")
-ASIDE = "/var/lib/docker/set-aside-*"
-
-
-@pytest.fixture(scope="session")
-def releases():
-    made = Releases(folder="heal-tests")
-    yield made
-    made.remove_images()
-
-
-class Patient:
-    """The unit, and what of others is on it."""
-
-    def __init__(self, host, releases) -> None:
-        self.unit = UnitUnderTest(host, releases.source)
-        self.host = host
-        self.unit.check(f"printf %s {shlex.quote(SCRIPT)} > /root/damage.py")
-        self.release = releases.offer("good-heal")
-        self.unit.tool("deploy", "--force", expect=0)
-        self.configuration = self.unit.configuration()
-        self.guests()
-
-    def guests(self) -> None:
-        """A container, an image and a volume that are somebody else's."""
-        self.unit.check(
-            "docker inspect theirs > /dev/null 2>&1 || { "
-            "cd /etc && tar --create hostname | docker import - theirs:latest > /dev/null && "
-            "docker create --name theirs --volume films:/films theirs:latest none > /dev/null && "
-            "date > /var/lib/docker/volumes/films/_data/film; }"
-        )
-        self.film = self.unit.check("cat /var/lib/docker/volumes/films/_data/film")
-        self.theirs = self.unit.check("docker inspect --format {{.Id}} theirs theirs:latest")
-
-    def damage(self, kind: str, how: str) -> str:
-        """One file; its path."""
-        return self.script(kind, how).strip()
-
-    def script(self, *words: str) -> str:
-        """What damage_on_unit.py prints, run there with these words."""
-        return self.unit.check(f"python3 /root/damage.py {shlex.join(words)}")
-
-    def repair(self, *options: str, env: str = "") -> dict:
-        """The answer of one repair, whatever it is."""
-        return self.unit.tool("repair", *options, env=env)
-
-    def guests_are_as_they_were(self) -> bool:
-        film = self.host.run("cat /var/lib/docker/volumes/films/_data/film")
-        theirs = self.host.run("docker inspect --format {{.Id}} theirs theirs:latest")
-        return (film.stdout, theirs.stdout) == (self.film, self.theirs)
-
-    def must_heal(self, record_property, also: str = "") -> None:
-        """It is whole again, by itself or after the one yes that only a person can give; nothing of others is lost."""
-        began = time.monotonic()
-        answer = self.repair()
-        asked = answer["rc"] == 6 and "--new-store" in answer["reason"]
-        if asked:
-            film = self.unit.check("cat /var/lib/docker/volumes/films/_data/film")
-            assert film == self.film, "it asked, and had taken it away already"
-            answer = self.repair("--new-store")
-            aside = self.unit.check(f"cat {ASIDE}/volumes/films/_data/film")
-            assert aside == self.film, "what is not ours is kept beside"
-        assert answer["rc"] == 0, f"{answer}{self.unit.journal()}"
-        assert answer["verdict"] in ("healed", "unchanged"), f"{answer}{self.unit.journal()}"
-        seconds = time.monotonic() - began
-        self.unit.must_run(self.release)
-        assert self.unit.configuration() == self.configuration
-        if not asked:
-            assert self.guests_are_as_they_were(), self.unit.journal()
-        again = self.repair()
-        assert (again["rc"], again["verdict"], again["changed"]) == (0, "unchanged", False), f"{again}"
-        helped = answer["reason"].rpartition("what helped: ")[2] or answer["verdict"]
-        record_property("seconds", seconds)
-        record_property("outcome", f"{'asked; ' * asked}{helped}")
-        if asked:
-            self.unit.check(f"rm --recursive --force {ASIDE}")
-            self.guests()
 
 
 @pytest.fixture(scope="module")
-def patient_made(host, releases):
-    return Patient(host, releases)
+def patient_made(host):
+    releases = Releases(folder="heal-tests")
+    unit = UnitUnderTest(host, releases.source)
+    release = releases.offer("good-heal")
+    unit.tool("deploy", "--force", expect=0)
+    yield Patient(unit, release)
+    releases.remove_images()
 
 
 @pytest.fixture

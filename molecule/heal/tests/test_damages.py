@@ -1,16 +1,11 @@
-"""Whatever is damaged, `panoptes-unit repair` brings the unit back; nothing of a person or of others is lost.
-
-As shipped, each kind of file in one way; with PANOPTES_EVERY_FAULT=1 (`make test-heal`) each in all ways.
-"""
+"""Whatever is damaged, `panoptes-unit repair` brings the unit back; nothing of a person or of others is lost."""
 
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
-EVERYTHING = bool(os.environ.get("PANOPTES_EVERY_FAULT"))
 HOWS = ("emptied", "cut in half", "zero bytes", "one bit flipped", "removed")
 STORE = (
     "content of the module's layer",
@@ -42,13 +37,6 @@ OWN = (
     "service of the engine",
 )
 LINKS = {"short name of a layer"}  # a link is there or not
-# With `make test`, those that people met first.
-FIRST = {
-    ("content of the module's layer", "emptied"),
-    ("short name of a layer", "removed"),
-    ("image configuration", "zero bytes"),
-    ("service of the engine", "removed"),
-}
 
 
 def cases(kinds):
@@ -56,7 +44,6 @@ def cases(kinds):
         pytest.param(kind, how, id=f"{kind}, {how}")
         for kind in kinds
         for how in (("removed",) if kind in LINKS else HOWS)
-        if EVERYTHING or (kind, how) in FIRST
     ]
 
 
@@ -92,10 +79,9 @@ DEEDS = {
     "Compose file names one service": "sed -i '/^  messaging-hub:/,/^  [a-z]/{/^  messaging-hub:/d}'"
     " /etc/panoptes/compose.yaml; docker rm --force messaging-hub",
 }
-FIRST_DEEDS = {"everything pruned", "engine masked"}
 
 
-@pytest.mark.parametrize("name", [name for name in DEEDS if EVERYTHING or name in FIRST_DEEDS])
+@pytest.mark.parametrize("name", DEEDS)
 def test_what_somebody_did(patient, name, record_property):
     patient.host.run(DEEDS[name])
     patient.must_heal(record_property)
@@ -111,7 +97,6 @@ def test_what_somebody_did(patient, name, record_property):
             ("Compose file", "short name of a layer"),
             ("settings", "content of the lowest layer"),
         )
-        if EVERYTHING
     ],
 )
 def test_two_damages_at_once(patient, pair, record_property):
@@ -131,7 +116,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
-@pytest.mark.parametrize("step", list(STEPS) if EVERYTHING else ["fetch"])
+@pytest.mark.parametrize("step", STEPS)
 def test_repair_that_is_killed_goes_on_at_boot(patient, step, point, record_property):
     patient.damage(*STEPS[step])
     answer = patient.repair("--new-store", env=f"PANOPTES_UNIT_DIE_AT=repair-{step}:{point}")
@@ -149,7 +134,6 @@ def test_plan_is_told_and_nothing_happens(patient):
     assert patient.host.run("panoptes-unit repair").rc == 0
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="at night: make test-heal")
 def test_catalogue_has_every_kind_of_file_that_the_store_has(patient):
     found = json.loads(patient.script("kinds"))
     print("\n".join(found))

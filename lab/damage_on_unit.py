@@ -3,12 +3,14 @@
 Arguments: a kind of file, and how. `kinds` prints all kinds of files that the engine's store has.
 """
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path("/var/lib/docker")
 DRIVER = ROOT / "overlay2"
@@ -26,21 +28,21 @@ OWN = {
 }
 
 
-def inspect(*words):
-    return json.loads(subprocess.run(["docker", *words], capture_output=True, check=True, text=True).stdout)[0]
+def inspect(*words: str) -> dict[str, Any]:
+    answer = subprocess.run(["docker", *words], capture_output=True, check=True, text=True).stdout
+    found: dict[str, Any] = json.loads(answer)[0]
+    return found
 
 
-def chains(layers):
+def chains(layers: list[str]) -> list[str]:
     """The engine's name for each layer upon those below it."""
-    import hashlib
-
-    found = []
+    found: list[str] = []
     for layer in layers:
         found.append("sha256:" + hashlib.sha256(f"{found[-1]} {layer}".encode()).hexdigest() if found else layer)
     return found
 
 
-def ours():
+def ours() -> dict[str, str]:
     """kind -> the file of that kind that the running release needs."""
     container = inspect("inspect", "config-server")
     image = inspect("image", "inspect", container["Image"])
@@ -49,7 +51,7 @@ def ours():
     folder = DRIVER / (layer / "cache-id").read_text()
     layers = [DRIVER / (IMAGES / "layerdb" / "sha256" / one[7:] / "cache-id").read_text() / "diff" for one in chain]
 
-    def uppermost(pattern):
+    def uppermost(pattern: str) -> Path:
         return next(path for one in reversed(layers) for path in sorted(one.glob(pattern)) if not path.is_symlink())
 
     files = {
@@ -70,7 +72,7 @@ def ours():
     return {name: str(path) for name, path in files.items()}
 
 
-def kinds():
+def kinds() -> list[str]:
     """What the store has, with all ids left out."""
     found = set()
     for folder, folders, files in os.walk(ROOT):
@@ -81,8 +83,8 @@ def kinds():
     return sorted(found)
 
 
-def damage(path, how):
-    path = Path(path)
+def damage(name: str, how: str) -> None:
+    path = Path(name)
     if how == "removed" or path.is_symlink():
         path.unlink()
         return
