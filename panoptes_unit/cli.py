@@ -181,7 +181,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    return _transact(options, lambda run: run.deploy(options.tag, options.bundle))
+    return _transact(options, lambda one: _deployed(one, options))
+
+
+def _deployed(transaction: Transaction, options: argparse.Namespace) -> Outcome:
+    """A release whose image is known to be damaged is no release that is already there."""
+    repaired = _repaired_if_damaged(transaction.run)
+    outcome = transaction.deploy(options.tag, options.bundle)
+    return repaired if repaired is not None and outcome.verdict == verdicts.UNCHANGED else outcome
+
+
+def _repaired_if_damaged(run: Run) -> Optional[Outcome]:
+    if not (Path(run.settings.state) / "verified.json").exists():
+        return None
+    from .health import verify  # only here: each night's look for news does without
+
+    found = verify.last(run.settings)
+    if found is None or not found["damages"]:
+        return None
+    from .health.repair import repair
+
+    run.report.step("repair", verify.damage_told(found))
+    try:
+        return repair(replace(run, outcome=Outcome.begun("repair", run.outcome.by)))
+    except UnitError as error:  # a newer release may still be had
+        run.report.step("repair", str(error))
+        return None
 
 
 def _rollback(options: argparse.Namespace) -> int:

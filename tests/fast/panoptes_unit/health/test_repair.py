@@ -346,3 +346,21 @@ def test_store_of_the_unit_alone_is_not_kept(unit):
     unit.break_it("store")
     assert unit.repair().verdict == verdicts.HEALED
     assert not list(unit.service.at.parent.glob("docker*"))
+
+
+@pytest.mark.parametrize("verb", ["deploy", "update"])
+def test_release_that_is_known_to_be_damaged_is_repaired_before_it_is_called_the_newest(
+    unit, monkeypatch, capsys, verb
+):
+    damaged = [verify.Damage(unit.engine.stored(unit.good).layers[0], "usr/bin/python3", "its content has changed")]
+    verify._record(verify._file(unit.settings), verify.Verification(unit.good, damaged=damaged))
+    unit.engine.damage.add("layer")
+    monkeypatch.setattr(cli, "settings_from", lambda *_, **__: unit.settings)
+    monkeypatch.setattr(cli.Run, "on_this_unit", classmethod(lambda cls, *_, **__: unit.transaction(verb).run))
+    assert cli.main([verb, "--json", "--quiet"]) == OK
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verb"], answer["verdict"]) == ("repair", verdicts.HEALED)
+    assert unit.whole() == unit.good
+    assert "layer" not in unit.engine.damage
+    assert cli.main([verb, "--json", "--quiet"]) == OK
+    assert json.loads(capsys.readouterr().out)["verdict"] == verdicts.UNCHANGED
