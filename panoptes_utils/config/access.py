@@ -29,7 +29,7 @@ class Access:
         token: what a writer has to show; None lets every local program write.
         hosts: further names by which the server may be addressed.
         reads: requests a second for each address that is not loopback, twice that in a burst.
-        writes: the same for changes, loopback included: every change costs the SD card a write.
+        writes: the same for changes, loopback included: they cost the SD card a write.
         token_file: where the token is; programs of this machine are told when they come without it.
     """
 
@@ -65,15 +65,22 @@ class Access:
                 raise Denied(400, "the request has no Host header")
             raise Denied(421, f"this server is not called {_name(header)!r}; start it with --allow-host to change that")
 
-    def check_rate(self, client: str, write: bool) -> None:
+    def check_rate(self, client: str, write: bool, joins: bool = False) -> None:
         """Refuse a client that asks too often.
+
+        Args:
+            client: its address.
+            write: whether it wants to change something.
+            joins: the change would be written together with others that wait. All programs of this machine have one
+                address, and are counted by what they cost the SD card.
 
         Raises:
             Denied: 429 with Retry-After.
         """
-        if write:
+        here = client.startswith("127.") or client == "::1"
+        if write and not (here and joins):
             self._writes.take(client)
-        elif not client.startswith("127.") and client != "::1":
+        elif not write and not here:
             self._reads.take(client)
 
     def check_write(self, headers: Dict[bytes, bytes]) -> None:

@@ -3,16 +3,15 @@
 Small on purpose: a table of paths, no framework. docs/decisions/http-stack.md says why.
 """
 
-import asyncio
 import errno
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs
 
 from panoptes_utils.config import status
 from panoptes_utils.config.access import MAX_BODY, Access, Denied
+from panoptes_utils.config.gather import Gatherer
 from panoptes_utils.config.store import RUNNING, ConfigStore, Conflict, Refused, to_bytes
 from panoptes_utils.error import InvalidConfig
 from panoptes_utils.logging import logger
@@ -48,8 +47,7 @@ class ConfigApp:
 
     def __init__(self, store: ConfigStore, access: Access, stop: Callable[[], None], hub_port: int = 6500):
         self.store, self.access, self.stop, self.hub_port = store, access, stop, hub_port
-        # One thread: changes are serialised, and reading goes on while the disk is slow.
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="config-writer")
+        self._gatherer = Gatherer(store)
         self._paths: Dict[str, Tuple[Tuple[str, ...], Handler]] = {
             "/get-config": (("GET", "POST"), self._get_config),
             "/set-config": (("GET", "POST"), self._set_config),
@@ -137,12 +135,12 @@ class ConfigApp:
         return key
 
     async def _set_config(self, request: "_Request") -> None:
-        self.access.check_rate(request.client, write=True)
+        self.access.check_rate(request.client, write=True, joins=self._gatherer.gathers)
         self.access.check_write(request.headers)
         changes = request.json(await request.body())
         if not isinstance(changes, dict):
             raise Denied(400, 'the body is an object of keys and values: {"location.elevation": "3400 m"}')
-        await self._change(self.store.set, changes)
+        await self._change(self._gatherer.set(changes))
         keys = ", ".join(_shown(key) for key in list(changes)[:_LOGGED_KEYS])
         more = f" and {len(changes) - _LOGGED_KEYS} more" if len(changes) > _LOGGED_KEYS else ""
         logger.info(f"{request.who} set {keys or 'nothing'}{more}")
@@ -156,13 +154,13 @@ class ConfigApp:
         asked = request.json(await request.body())
         if not isinstance(asked, dict) or asked.get("reset") is not True:
             raise Denied(400, 'the body needs {"reset": true}')
-        await self._change(self.store.reload)
+        await self._change(self._gatherer.run(self.store.reload))
         logger.info(f"{request.who} had the files read again")
         await request.answer(to_bytes({"success": True, "msg": f"read {self.store.path} again"}))
 
-    async def _change(self, change: Callable[..., None], *arguments: Any) -> None:
+    async def _change(self, change: Awaitable[None]) -> None:
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, change, *arguments)
+            await change
         except Conflict as error:
             raise Denied(409, str(error)) from error
         except Refused as error:

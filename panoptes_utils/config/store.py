@@ -2,9 +2,10 @@
 
 import json
 import threading
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from panoptes_utils.config import files, secrets
 from panoptes_utils.config.helpers import parse_config_directories
@@ -40,6 +41,23 @@ class Refused(ValueError):
 
 class Conflict(Refused):
     """A change that does not fit the configuration as it is: through a value, or beyond a list's end."""
+
+
+# A dotted key, the same taken apart, and the value that it is set to.
+_Set = Tuple[str, List[Part], Any]
+
+
+class _Change:
+    """What one client asks for: its place among the others, all that it sets, of that what is to be saved, and how
+    many values and bytes it is."""
+
+    __slots__ = ("failure", "lasting", "parsed", "place", "size", "values")
+
+    def __init__(self, place: int, parsed: List[_Set], lasting: List[_Set]):
+        self.place, self.parsed, self.lasting = place, parsed, lasting
+        asked = {key: value for key, _, value in parsed}
+        self.values, self.size = files.count_values(asked), len(to_bytes(asked))
+        self.failure: Optional[Exception] = None
 
 
 class ConfigStore:
@@ -130,30 +148,73 @@ class ConfigStore:
             Refused: a key is malformed or a value is invalid.
             OSError: the local file cannot be written; nothing was changed.
         """
-        try:
-            parsed = [(key, parse_key(key), value) for key, value in changes.items()]
-            for key, value in changes.items():
-                if _deeper_than(value, MAX_DEPTH):
-                    raise Refused(f"{key}: the value has more than {MAX_DEPTH} levels")
-            to_bytes(changes)
-        except KeyProblem as error:
-            raise Refused(str(error)) from error
-        except UnicodeEncodeError as error:
-            raise Refused("the text has half a surrogate pair, which is no character") from error
-        for key, parts, value in parsed:
-            if parts[0] == _OWN and (parts != [_OWN, "running"] or not isinstance(value, bool)):
-                raise Refused(f"{key}: of the server's own section only {RUNNING} can be set, to true or false")
+        (failure,) = self.set_together([changes])
+        if failure is not None:
+            raise failure
+
+    def set_together(self, requests: Sequence[Dict[str, Any]]) -> List[Optional[Exception]]:
+        """Make what several clients ask for, in this order and with one write for all that can be made.
+
+        Args:
+            requests: for each client dotted keys and plain JSON values; all of them are set or none.
+
+        Returns:
+            For each request None once it is on the disk, else what `set` raises for it. An OSError is that of all
+            which were to be written together: none of them was changed.
+        """
+        failures: List[Optional[Exception]] = [None] * len(requests)
+        changes: List[_Change] = []
+        for place, request in enumerate(requests):
+            try:
+                parsed = _parsed(request)
+            except Refused as error:
+                failures[place] = error
+                continue
+            lasting = [one for one in parsed if one[1][0] != _OWN] if self.save_local else []
+            changes.append(_Change(place, parsed, lasting))
         with self._changing:
-            lasting = [change for change in parsed if change[1][0] != _OWN]
-            if lasting and self.save_local:
+            for group in _groups(changes):
+                self._make(group)
+        for change in changes:
+            failures[change.place] = change.failure
+        return failures
+
+    def _make(self, changes: List["_Change"]) -> None:
+        """Make changes with one write and note in each of them what kept it from being made."""
+        for change in changes:
+            change.failure = None
+        try:
+            if any(change.lasting for change in changes):
                 with folder_lock(self.local.parent):
                     self._take_outside_edits()
-                    config, tree = self._changed(parsed, lasting)
+                    config, tree = self._after(changes)
                     if not _same(files.plain(tree), files.plain(self._local_tree)):
                         files.write_local(self.local, self._checked_dump(tree))
                     self._local_tree, self._local_stamp = tree, _stamp(self.local)
             else:
-                config, _ = self._changed(parsed, [])
+                config, _ = self._after(changes)
+        except OSError as error:
+            for change in changes:
+                change.failure = error
+            # What is in the folder may be the new file even so, where only the folder's own sync failed.
+            with suppress(OSError), folder_lock(self.local.parent):
+                self._take_outside_edits()
+            # What lives in memory needs no disk: a server whose disk is full can be told to end.
+            rest = [change for change in changes if not change.lasting]
+            if rest:
+                self._make(rest)
+            return
+        except Exception as error:
+            # One of them cannot be kept with the others. Rare, so halving finds it cheaply enough, and what came
+            # first is made first.
+            if len(changes) == 1:
+                changes[0].failure = error
+                return
+            middle = len(changes) // 2
+            self._make(changes[:middle])
+            self._make(changes[middle:])
+            return
+        if config is not self._config:
             self._swap(config)
             self.running = bool(get_part(config, [_OWN, "running"]))
 
@@ -210,32 +271,35 @@ class ConfigStore:
             config[_OWN] = self._config[_OWN]
             self._swap(config)
 
-    def _changed(
-        self, changes: List[Tuple[str, List[Part], Any]], lasting: List[Tuple[str, List[Part], Any]]
-    ) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-        """The configuration and the local tree with the changes made."""
-        config, tree = dict(self._config), deepcopy(self._local_tree)
+    def _after(self, changes: List["_Change"]) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+        """The configuration and the local tree with those changes made that fit; the others are told why they do not.
+
+        Raises:
+            Refused: there would be more in the local tree than is allowed.
+        """
+        config, tree = self._config, deepcopy(self._local_tree)
         had = _extent(tree)
-        try:
-            # Only the branches that change are copied: the configuration may be long.
-            for name in config.keys() & {parts[0] for _, parts, _ in changes}:
-                config[name] = deepcopy(config[name])
-            # With indexes from the front, since what another change appends moves the end.
-            front = {}
-            for key, parts, value in changes:
-                front[key] = counted_from_front(config, parts)
-                set_part(config, key, parts, deepcopy(value))
-            for key, _, _ in lasting:
-                _set_local(tree, self._base, config, key, front[key])
-        except KeyConflict as error:
-            raise Conflict(str(error)) from error
-        before = set(self.check(self._config))
-        wrong = [problem for problem in self.check(config) if problem not in before]
-        if wrong:
-            raise Refused("; ".join(wrong))
+        known = set(self.check(config))
+        for change in changes:
+            try:
+                after, front = _changed(config, change.parsed)
+            except KeyConflict as error:
+                change.failure = Conflict(str(error))
+                continue
+            found = self.check(after)
+            wrong = [problem for problem in found if problem not in known]
+            if wrong:
+                change.failure = Refused("; ".join(wrong))
+                continue
+            config, known = after, set(found)
+            for key, _, _ in change.lasting:
+                try:
+                    _set_local(tree, self._base, config, key, front[key])
+                except KeyConflict as error:
+                    raise Conflict(str(error)) from error
         # A file that was longer before there were limits can still be changed.
-        for what, most, before_it, now in zip(("values", "bytes"), (MAX_SET_VALUES, MAX_SET_BYTES), had, _extent(tree)):
-            if now > max(most, before_it):
+        for what, most, before, now in zip(("values", "bytes"), (MAX_SET_VALUES, MAX_SET_BYTES), had, _extent(tree)):
+            if now > max(most, before):
                 raise Refused(
                     f"what was set would be {now:,} {what}, more than {most:,}; put long lists and texts into files of "
                     f"their own, or into {self.path.name}"
@@ -258,6 +322,65 @@ class ConfigStore:
         self._config = config
         # A new dict instead of clear(): a reader that is just filling the old one cannot leave a stale entry.
         self._cache, self._open_cache = {}, {}
+
+
+def _parsed(changes: Dict[str, Any]) -> List[_Set]:
+    """The keys of one request taken apart.
+
+    Raises:
+        Refused: a key is malformed, or a value cannot be kept whatever the configuration is.
+    """
+    try:
+        parsed = [(key, parse_key(key), value) for key, value in changes.items()]
+        for key, value in changes.items():
+            if _deeper_than(value, MAX_DEPTH):
+                raise Refused(f"{key}: the value has more than {MAX_DEPTH} levels")
+        to_bytes(changes)
+    except KeyProblem as error:
+        raise Refused(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise Refused("the text has half a surrogate pair, which is no character") from error
+    for key, parts, value in parsed:
+        if parts[0] == _OWN and (parts != [_OWN, "running"] or not isinstance(value, bool)):
+            raise Refused(f"{key}: of the server's own section only {RUNNING} can be set, to true or false")
+    return parsed
+
+
+def _changed(config: Dict[str, Any], sets: List[_Set]) -> Tuple[Dict[str, Any], Dict[str, List[Part]]]:
+    """A new configuration with the keys set, and the keys with indexes from the front.
+
+    Raises:
+        KeyConflict: a key does not fit the configuration.
+    """
+    config = dict(config)
+    # With indexes from the front, since what another change appends moves the end.
+    front = {}
+    for key, parts, value in sets:
+        front[key] = counted_from_front(config, parts)
+        # Only what is above the key is copied, and the rest shared: the configuration may be long.
+        node: Any = config
+        for part in front[key][:-1]:
+            below = get_part(node, [part])
+            if not isinstance(below, (dict, list)):
+                break
+            node[part] = below = below.copy()
+            node = below
+        set_part(config, key, parts, deepcopy(value))
+    return config, front
+
+
+def _groups(changes: List[_Change]) -> Iterator[List[_Change]]:
+    """The changes in groups that hold no more than may be set at all, however much clients ask for at once."""
+    group: List[_Change] = []
+    values = size = 0
+    for change in changes:
+        values, size = values + change.values, size + change.size
+        if group and (values > MAX_SET_VALUES or size > MAX_SET_BYTES):
+            yield group
+            group, values, size = [], change.values, change.size
+        group.append(change)
+    if group:
+        yield group
 
 
 def _extent(tree: Dict[str, Any]) -> Tuple[int, int]:
@@ -312,10 +435,13 @@ def _set_local(tree: Dict[str, Any], base: Dict[str, Any], config: Dict[str, Any
     if first_index < len(parts) and not isinstance(get_part(tree, parts[:first_index]), list):
         parts = parts[:first_index]
     set_part(tree, key, parts, deepcopy(get_part(config, parts)))
+    # The rest of the trees has no say in what the key's own branch becomes.
+    branch = {name: value for name, value in base.items() if name == parts[0]}
     own = tree.get(_OWN)
     replaced = own.get(_REPLACED) if isinstance(own, dict) else None
     for depth in range(min(first_index, len(parts)), 0, -1):
-        if _same(get_part(config, parts[:1]), get_part(_combined(base, tree), parts[:1])):
+        over = {name: value for name, value in tree.items() if str(name) in (parts[0], _OWN)}
+        if _same(get_part(config, parts[:1]), get_part(_combined(branch, over), parts[:1])):
             return
         if replaced is None:
             replaced = []

@@ -26,7 +26,7 @@ def write_until_killed(port, acknowledged, name):
         while True:
             number += 1
             acknowledged[name] = (acknowledged.get(name, (0, 0))[0], number)
-            body = json.dumps({f"counters.{name}": number, f"filler.{name}": "x" * random.randint(0, 5000)})
+            body = json.dumps({f"counters.{name}": number, f"filler.{name}": "x" * random.randint(0, 1000)})
             connection.request("POST", "/set-config", body, {"Content-Type": "application/json"})
             if json.loads(connection.getresponse().read()).get(f"counters.{name}") == number:
                 acknowledged[name] = (number, number)
@@ -41,7 +41,9 @@ def test_kill_9_during_writes_loses_nothing_that_was_acknowledged(unit, free_por
     for _ in range(KILLS):
         process = config_server(unit, port=free_port, save_local=True)
         writers = [
-            threading.Thread(target=write_until_killed, args=(free_port, acknowledged, name)) for name in ("a", "b")
+            # So many that most changes share their write with others.
+            threading.Thread(target=write_until_killed, args=(free_port, acknowledged, name))
+            for name in "abcdefgh"
         ]
         for writer in writers:
             writer.start()
