@@ -11,20 +11,22 @@ class PanError(Exception):
     """Any error of the project.
 
     Args:
-        msg: what went wrong, in one sentence.
+        msg: what went wrong, in one sentence; default `default_msg`, which most classes have not.
         exit: log the message as critical and end the program with exit code 1.
 
     Raises:
         SystemExit: with code 1 where `exit` is true.
     """
 
+    default_msg: Optional[str] = None
+
     def __init__(self, msg: Optional[str] = None, exit: bool = False):
-        super().__init__(msg)
-        self.msg = msg
+        self.msg = self.default_msg if msg is None else msg
+        super().__init__(self.msg)
         if exit:
             from panoptes_utils.logging import logger
 
-            logger.critical(f"TERMINATING: {self}")
+            logger.critical(f"TERMINATING: {self.msg or 'no reason given'}")
             sys.exit(1)
 
     def __str__(self) -> str:
@@ -67,6 +69,8 @@ class InvalidConfig(PanError):
 class InvalidDeserialization(PanError):
     """A text cannot be read back into an object."""
 
+    default_msg = "the text cannot be read"
+
 
 class InvalidMountCommand(PanError):
     """The mount does not know the command."""
@@ -75,13 +79,19 @@ class InvalidMountCommand(PanError):
 class InvalidSerialization(PanError):
     """An object cannot be written as text."""
 
+    default_msg = "the object cannot be written as text"
+
 
 class InvalidSystemCommand(PanError):
     """A program of the operating system is missing or failed."""
 
+    default_msg = "a program is missing or failed"
+
 
 class NoObservation(PanError):
     """There is nothing to observe."""
+
+    default_msg = "there is nothing to observe"
 
 
 class NotSupported(PanError, NotImplementedError):
@@ -102,6 +112,8 @@ class TheSkyXTimeout(TheSkyXError):
 
 class Timeout(PanError):
     """Something took longer than it may."""
+
+    default_msg = "Timeout waiting for event"
 
 
 class NotFound(PanError):
@@ -126,6 +138,8 @@ class InvalidObservation(NotFound):
 
 class MountNotFound(NotFound):
     """No mount is connected."""
+
+    default_msg = "no mount is connected"
 
 
 class SolveError(NotFound):

@@ -13,9 +13,9 @@ class Obstruction:
     """A skyline between two or more points.
 
     Args:
-        points: list of (altitude, azimuth), degrees or Quantities, clockwise or counter-clockwise; altitudes -90 to 90,
-            azimuths -360 to 360, in one turn at most. A smaller azimuth after a larger one is counter-clockwise where
-            it is less than half a turn back, and else goes on clockwise over north.
+        points_list: list of (altitude, azimuth), degrees or Quantities, clockwise or counter-clockwise; altitudes -90
+            to 90, azimuths -360 to 360, in one turn at most. A smaller azimuth after a larger one is counter-clockwise
+            where it is less than half a turn back, and else goes on clockwise over north.
 
     Attributes:
         points: list of (altitude, azimuth) in degrees, azimuths increasing, the first in 0 to 360.
@@ -30,21 +30,23 @@ class Obstruction:
         (<Quantity 45. deg>, None)
     """
 
-    def __init__(self, points: Any) -> None:
+    def __init__(self, points_list: Any) -> None:
         try:
-            pairs = [tuple(float(get_quantity_value(value, "deg")) for value in point) for point in points]
+            pairs = [tuple(float(get_quantity_value(value, "deg")) for value in point) for point in points_list]
         except (TypeError, ValueError):
-            raise TypeError(f"obstruction {points!r}: write it as a list of [altitude, azimuth] in degrees") from None
+            raise TypeError(
+                f"obstruction {points_list!r}: write it as a list of [altitude, azimuth] in degrees"
+            ) from None
         if len(pairs) < 2 or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(f"obstruction {points!r}: it needs two or more points [altitude, azimuth]")
+            raise ValueError(f"obstruction {points_list!r}: it needs two or more points [altitude, azimuth]")
         for alt, az in pairs:
             if not -90 <= alt <= 90:
-                raise ValueError(f"obstruction {points!r}: altitude {alt:g} is not in -90 to 90 degrees")
+                raise ValueError(f"obstruction {points_list!r}: altitude {alt:g} is not in -90 to 90 degrees")
             if not -360 <= az <= 360:
-                raise ValueError(f"obstruction {points!r}: azimuth {az:g} is not in -360 to 360 degrees")
+                raise ValueError(f"obstruction {points_list!r}: azimuth {az:g} is not in -360 to 360 degrees")
         clockwise = _clockwise(pairs) or _clockwise(pairs[::-1])
         if clockwise is None:
-            raise ValueError(f"obstruction {points!r}: the points go back and forth; write them in one direction")
+            raise ValueError(f"obstruction {points_list!r}: the points go back and forth; write them in one direction")
         self.points = clockwise
 
     def __repr__(self) -> str:

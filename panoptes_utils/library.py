@@ -39,14 +39,14 @@ def load_module(module_name: str) -> Any:
 
 
 def load_c_library(
-    name: str, path: Optional[Union[str, Path]] = None, mode: int = ctypes.DEFAULT_MODE, **kwargs: Any
+    name: str, path: Optional[Union[str, Path]] = None, mode: Optional[int] = ctypes.DEFAULT_MODE, **kwargs: Any
 ) -> ctypes.CDLL:
     """Return a C library.
 
     Args:
         name: without `lib` and suffix, as for the linker.
         path: of the library; searched for by name if not given.
-        mode: for `ctypes.CDLL`.
+        mode: for `ctypes.CDLL`; None is its default.
 
     Returns:
         ctypes.CDLL
@@ -63,4 +63,4 @@ def load_c_library(
     if not path:
         raise NotFound(f"{name}: no such C library on this system; install it or pass its path")
     logger.debug("Loading C library {} from {}", name, path)
-    return ctypes.CDLL(str(path), mode=mode)
+    return ctypes.CDLL(str(path), mode=ctypes.DEFAULT_MODE if mode is None else mode)

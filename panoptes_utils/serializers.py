@@ -20,11 +20,11 @@ from panoptes_utils.yaml_bounds import bounded_composer
 
 _NUMBER = r"(?:[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|-?inf)"
 _TEXT_UNITS = ("deg", "m", "s")
-_QUANTITY = re.compile(rf"{_NUMBER}\s+(?:{'|'.join(_TEXT_UNITS)})", re.ASCII)
+_QUANTITY = re.compile(rf"\s*{_NUMBER}\s+(?:{'|'.join(_TEXT_UNITS)})\s*", re.ASCII)
 # Digits alone are no date: serial numbers look like that.
 _DATE = re.compile(
     r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
-    r"(?:[T ](?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?"
+    r"(?:(?:T| (?=\d\d:))(?P<hour>\d\d)(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?"
     r"(?P<zone>Z|[-+]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
@@ -34,6 +34,9 @@ _COMPACT_DATE = re.compile(
     r"(?P<zone>Z|[-+]\d\d(?::?\d\d)?)?",
     re.ASCII,
 )
+
+# Numpy's numbers are some of these too, and are looked at before.
+_PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
 
 # Of YAML, in each other; no configuration needs them.
 _LEVELS = 64
@@ -111,7 +114,7 @@ def from_yaml(msg: Union[str, bytes], parse: bool = True) -> Any:
 
 
 def serialize_object(obj: Any) -> Any:
-    """A JSON or YAML form of one object that has none of its own.
+    """A JSON or YAML form of one object; what has one already is given back.
 
     Raises:
         InvalidSerialization: there is no such form.
@@ -134,6 +137,8 @@ def serialize_object(obj: Any) -> Any:
         return obj.tolist()
     if numpy and isinstance(obj, numpy.generic):
         return obj.item()
+    if isinstance(obj, _PLAIN):
+        return obj
     raise InvalidSerialization(f"{type(obj).__name__} has no text form")
 
 
@@ -145,7 +150,7 @@ def serialize_all_objects(obj: Any) -> Any:
     elif isinstance(obj, list):
         for index, value in enumerate(obj):
             obj[index] = serialize_all_objects(value)
-    elif not isinstance(obj, (str, int, float, bool, type(None), tuple)):
+    else:
         with suppress(InvalidSerialization):
             return serialize_object(obj)
     return obj

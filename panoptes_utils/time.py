@@ -64,7 +64,7 @@ def _pocs_time() -> Any:
     except ValueError:
         raise IllegalValue(f"POCSTIME={text!r} is not a time; write it like 2016-08-13 10:00:00 or unset it") from None
     now = now.astimezone(timezone.utc) if now.tzinfo else now.replace(tzinfo=timezone.utc)
-    os.environ["POCSTIME"] = (now + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S")
+    os.environ["POCSTIME"] = (now + timedelta(seconds=1)).replace(tzinfo=None).isoformat(timespec="milliseconds")
     return now
 
 
@@ -144,13 +144,17 @@ class CountdownTimer:
         self.restart()
 
     def __str__(self) -> str:
-        state = f"{self.time_left():.02f}/{self.duration:.02f}" if not self.expired() else "EXPIRED"
-        return f"{self.name} Timer {state}".strip()
+        left = self.time_left()
+        return f"{'' if left else 'EXPIRED '}{self._label} {left:.02f}/{self.duration:.02f}"
+
+    @property
+    def _label(self) -> str:
+        return f"{self.name} Timer".lstrip()
 
     def restart(self) -> None:
         """Start again at the full duration."""
         self.target_time = monotonic() + self.duration
-        logger.debug(f"Restarting {self.name} timer ({self.duration:.02f} s)")
+        logger.debug(f"Restarting {self._label} ({self.duration:.02f} s)")
 
     def expired(self) -> bool:
         """Whether no time is left."""
@@ -174,7 +178,7 @@ class CountdownTimer:
         if left <= 0:
             return False
         pause = left if max_sleep is None else min(left, _seconds(max_sleep, "max_sleep"))
-        logger.log(log_level, f"Sleeping {self.name} Timer for {pause:.02f} seconds")
+        logger.log(log_level.upper(), f"Sleeping {self._label} for {pause:.02f} seconds")
         _sleep(max(0.0, pause))
         return pause < left
 

@@ -135,27 +135,24 @@ def get_quantity_value(quantity: Any, unit: Any = None) -> Any:
     return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def normalize_file_input(file: Any) -> Path:
+def normalize_file_input(file_input: Any) -> str:
     """Return the path of a file given as str, path or open file.
 
     Args:
-        file: str, os.PathLike, or an open file with a name.
-
-    Returns:
-        pathlib.Path
+        file_input: str, os.PathLike, or an open file with a name.
 
     Raises:
-        TypeError: none of these.
+        ValueError: none of these.
 
     Example:
-        >>> normalize_file_input("image.fits")
-        PosixPath('image.fits')
+        >>> normalize_file_input(Path("image.fits"))
+        'image.fits'
     """
-    name: Any = getattr(file, "name", None) if hasattr(file, "read") else file
+    name: Any = getattr(file_input, "name", None) if hasattr(file_input, "read") else file_input
     try:
-        return Path(name)
+        return str(Path(name))
     except TypeError:
-        raise TypeError(f"{file!r} is not a path or an open file that has one") from None
+        raise ValueError(f"{file_input!r} is not a path or an open file that has one") from None
 
 
 def string_to_params(opts: str) -> Tuple[List[Any], Dict[str, Any]]:

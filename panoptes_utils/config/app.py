@@ -93,7 +93,7 @@ class ConfigApp:
 
     async def _heartbeat(self, request: "_Request") -> None:
         self.access.check_rate(request.client, write=False)
-        key = await self._key(request)
+        key = await self._key(request, needed=False)
         value = self.store.get(RUNNING if key is None else key, self._may_see_secrets(request, key))
         await request.answer(b"true" if value else b"false")
 
@@ -115,8 +115,8 @@ class ConfigApp:
             return {"token_file": str(self.access.token_file)}
         return {}
 
-    async def _key(self, request: "_Request") -> Optional[str]:
-        """The dotted key that is asked for, in the body or, of a GET, in the query."""
+    async def _key(self, request: "_Request", needed: bool = True) -> Optional[str]:
+        """The dotted key that is asked for, in the body (which must name one, if needed) or, of a GET, in the query."""
         body = await request.body()
         if not body:
             if request.scope["query_string"]:
@@ -127,9 +127,9 @@ class ConfigApp:
                 return values[0] if values else None
             return None
         asked = request.json(body)
-        if not isinstance(asked, dict) or "key" not in asked:
+        if not isinstance(asked, dict) or (needed and "key" not in asked):
             raise Denied(400, 'the body needs a "key": {"key": "location.latitude"}, or null for everything')
-        key = asked["key"]
+        key = asked.get("key")
         if key is not None and not isinstance(key, str):
             raise Denied(400, f'"key" is text such as "location.latitude" or null, not {type(key).__name__}')
         return key

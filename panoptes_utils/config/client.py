@@ -46,7 +46,7 @@ def get_config(
     """
     if verbose:
         logger.info(f"asking the config server for {key!r}")
-    text = _ask(endpoint, {"key": key, "verbose": verbose}, host, port)
+    text = _ask(endpoint, to_json({"key": key, "verbose": verbose}), host, port)
     if text is None or text.strip() == "null":
         return default
     if not parse:
@@ -76,8 +76,11 @@ def set_config(
 
     Returns:
         `{key: new_value}` as the server understood it, None where the change was not made.
+
+    Raises:
+        InvalidSerialization: the value holds something that has no text form.
     """
-    text = _ask("set-config", {key: new_value}, host, port)
+    text = _ask("set-config", to_json({key: new_value}), host, port)
     if text is None:
         return None
     try:
@@ -93,13 +96,17 @@ def server_is_running(*args: Any, **kwargs: Any) -> bool:
     return bool(get_config(*args, **{"default": False, **kwargs, "endpoint": "heartbeat"}))
 
 
-def _ask(endpoint: str, body: Dict[str, Any], host: Optional[str], port: Optional[Union[int, str]]) -> Optional[str]:
+def _ask(endpoint: str, body: str, host: Optional[str], port: Optional[Union[int, str]]) -> Optional[str]:
     """The text of the server's answer, None (and a line in the log) where it has no good one."""
     name = host or os.environ.get("PANOPTES_CONFIG_HOST") or "localhost"
     number = str(port or os.environ.get("PANOPTES_CONFIG_PORT") or 6563)
     path = f"/{endpoint.lstrip('/')}"
+    # Programs look for this beginning in their logs.
+    problem = (
+        f"Problem with {'set_config' if endpoint == 'set-config' else 'get_config'}: config server at {name}:{number}"
+    )
     try:
-        text = to_json(body).encode("utf-8")
+        text = body.encode("utf-8")
         answer, status, near = _send(name, number, path, text, _read_token(_token_path()))
         if status == 401 and near and not os.environ.get("PANOPTES_CONFIG_TOKEN_FILE"):
             # A server of this machine, whose configuration is elsewhere, tells where its token is.
@@ -108,7 +115,7 @@ def _ask(endpoint: str, body: Dict[str, Any], host: Optional[str], port: Optiona
                 answer, status, near = _send(name, number, path, text, hinted)
         decoded = answer.decode("utf-8")
     except Exception as error:
-        logger.warning(f"config server at {name}:{number}: {error}")
+        logger.warning(f"{problem}: {error}")
         return None
     if status != 200:
         try:
@@ -117,7 +124,7 @@ def _ask(endpoint: str, body: Dict[str, Any], host: Optional[str], port: Optiona
             decoded = decoded[:200]
         if status == 401 and not near:
             decoded += f" (never sent to {name} in clear unless $PANOPTES_CONFIG_TOKEN_NETWORKS holds its address)"
-        logger.warning(f"config server at {name}:{number} answered {status}: {decoded}")
+        logger.warning(f"{problem} answered {status}: {decoded}")
         return None
     return decoded
 

@@ -65,11 +65,11 @@ def load_config(
     return parse_config(config) if parse else config
 
 
-def save_config(path: PathLike, config: Dict[str, Any], overwrite: bool = True) -> bool:
-    """Write the configuration as the local file that belongs to `path`, durably.
+def save_config(save_path: PathLike, config: Dict[str, Any], overwrite: bool = True) -> bool:
+    """Write the configuration as the local file that belongs to `save_path`, durably.
 
     Args:
-        path: a configuration file; `pocs.yaml` means `pocs_local.yaml` beside it.
+        save_path: a configuration file; `pocs.yaml` means `pocs_local.yaml` beside it.
         config: what to write.
         overwrite: replace an existing local file.
 
@@ -80,7 +80,7 @@ def save_config(path: PathLike, config: Dict[str, Any], overwrite: bool = True) 
         FileExistsError: the local file exists and `overwrite` is false.
         OSError: it could not be written; the old file is intact.
     """
-    target = files.local_path(config_path(path))
+    target = files.local_path(config_path(save_path))
     target.parent.mkdir(parents=True, exist_ok=True)
     data = files.dump_yaml(serialize_all_objects(deepcopy(config)))
     with folder_lock(target.parent):

@@ -25,6 +25,8 @@ _KEY_BODY = {
     },
     "example": {"key": "location.latitude"},
 }
+# Without a key the heartbeat is the server's own.
+_HEARTBEAT_BODY = {name: value for name, value in _KEY_BODY.items() if name != "required"}
 _PROBLEMS = {
     400: "malformed request",
     401: "a change, or a question for a secret key, without the token",
@@ -56,9 +58,9 @@ def description(token: bool) -> Dict[str, Any]:
     read, alive = (
         {
             "get": _operation(answer, parameters=[key_query], token=token),
-            "post": _operation(answer, body=_KEY_BODY, token=token),
+            "post": _operation(answer, body=body, token=token),
         }
-        for answer in ("Value", "Alive")
+        for answer, body in (("Value", _KEY_BODY), ("Alive", _HEARTBEAT_BODY))
     )
     reset = {"type": "object", "required": ["reset"], "properties": {"reset": {"const": True}}}
     paths: Dict[str, Any] = {

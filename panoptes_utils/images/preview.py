@@ -50,7 +50,7 @@ def make_pretty_image(
     Raises:
         error.PanError: the file is damaged.
     """
-    path = normalize_file_input(fname)
+    path = Path(normalize_file_input(fname))
     if not path.exists():
         warnings.warn(f"{path}: no such file, no preview made", stacklevel=2)
         return None

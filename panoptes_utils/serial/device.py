@@ -34,11 +34,11 @@ class SerialDeviceDefaults:
         return asdict(self)
 
 
-def find_serial_port(vid: int, pid: int, return_all: bool = False) -> Union[str, List[str]]:
+def find_serial_port(vendor_id: int, product_id: int, return_all: bool = False) -> Union[str, List[str]]:
     """Return the port of a USB device.
 
     Args:
-        vid, pid: vendor and product number.
+        vendor_id, product_id: numbers of the maker and of the product.
         return_all: return all of them.
 
     Returns:
@@ -47,9 +47,9 @@ def find_serial_port(vid: int, pid: int, return_all: bool = False) -> Union[str,
     Raises:
         NotFound: there is none.
     """
-    found = [port.device for port in get_serial_port_info() if port.vid == vid and port.pid == pid]
+    found = [port.device for port in get_serial_port_info() if port.vid == vendor_id and port.pid == product_id]
     if not found:
-        raise NotFound(f"no serial port of a USB device {vid:#06x}:{pid:#06x}")
+        raise NotFound(f"no serial port of a USB device {vendor_id:#06x}:{product_id:#06x}")
     return found if return_all else found[0]
 
 

@@ -36,4 +36,4 @@ def test_ends_the_program_where_asked():
     finally:
         logger.remove(sink)
     assert end.value.code == 1
-    assert "CRITICAL TERMINATING: InvalidConfig: no location" in messages[-1]
+    assert "CRITICAL TERMINATING: no location" in messages[-1]

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from panoptes_utils.config.client import get_config, server_is_running, set_config
+from panoptes_utils.error import InvalidSerialization
 from panoptes_utils.logging import log_to_stderr, logger
 
 
@@ -59,11 +60,15 @@ def test_refusals_give_none_and_a_line_in_the_log(server, capfd, monkeypatch):
     log_to_stderr()
     assert set_config("location.latitude", "95 deg", port=server.port) is None
     assert set_config("a..b", 1, port=server.port) is None
-    assert set_config("x", object(), port=server.port) is None
     log = capfd.readouterr().err
     assert "location.latitude: '95 deg' is invalid" in log
     assert "malformed" in log
-    assert "object has no text form" in log
+    assert log.count("Problem with set_config: ") == 2
+
+
+def test_a_value_without_a_text_form_is_refused_before_it_is_sent():
+    with pytest.raises(InvalidSerialization, match="object has no text form"):
+        set_config("x", object(), port=1)
 
 
 @pytest.mark.parametrize(

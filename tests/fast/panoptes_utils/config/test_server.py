@@ -59,6 +59,7 @@ def test_no_save_local_keeps_the_disk_as_it_is(serve, unit):
 def test_heartbeat_tells_whether_a_value_is_true(server):
     assert server.ask("/heartbeat")[:2] == (200, True)
     assert server.ask("/heartbeat", {"key": None})[:2] == (200, True)
+    assert server.ask("/heartbeat", {})[:2] == (200, True)
     assert server.ask("/heartbeat", {"key": "simulator"})[:2] == (200, False)
     assert server.ask("/heartbeat", {"key": "name"})[:2] == (200, True)
 
