@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from free_ports import free_ports
-from processes import end
+from processes import end, finished
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("ruamel.yaml")
@@ -83,19 +84,7 @@ def free_port():
 @pytest.fixture
 def command():
     """Run `panoptes-config-server` with arguments; gives the finished process."""
-
-    def run(*arguments, **options):
-        environment = {**os.environ, **options.pop("env", {})}
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env=environment,
-            **options,
-        )
-
-    return run
+    return partial(finished, COMMAND)
 
 
 @pytest.fixture

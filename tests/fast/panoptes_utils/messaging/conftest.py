@@ -1,14 +1,14 @@
 """A real hub for each test that asks for one."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from free_ports import free_ports
-from processes import end
+from processes import end, finished
 
 pytest.importorskip("zmq")
 
@@ -45,19 +45,7 @@ def _free_ports():
 @pytest.fixture
 def command():
     """Run `panoptes-messaging-hub` with arguments; gives the finished process."""
-
-    def run(*arguments, **options):
-        environment = {**os.environ, **options.pop("env", {})}
-        return subprocess.run(
-            [sys.executable, "-c", COMMAND, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=environment,
-            **options,
-        )
-
-    return run
+    return partial(finished, COMMAND)
 
 
 @pytest.fixture
