@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import zmq
-from services_config import config_figures, image_figures, memory_alone
+from services_config import change_figures, config_figures, image_figures, memory_alone
 from services_hub import hub_figures
 from services_processes import TOP, say
 
@@ -64,6 +64,7 @@ def main():
     where = machine()
     with tempfile.TemporaryDirectory() as folder:
         rows = config_figures(Path(folder), options.rounds, options.seconds, options.peer_python)
+        rows += change_figures(Path(folder), options.rounds, options.seconds)
     rows += image_figures()
     # Many short turns: what else runs on the machine then hits ours and the peer alike.
     rows += hub_figures(options.rounds * 2, options.seconds / 8)
@@ -77,9 +78,9 @@ def main():
         "# Figures of the services\n\n"
         f"Made by `make bench-services`. Machine: {where}.\n"
         f"Medians of {options.rounds} rounds, ours and peer in turn. Peers: the config server of panoptes-utils\n"
-        "0.3.8, a bare `zmq_proxy` in pyzmq. The publisher keeps a bounded number of messages on their way; p99 is\n"
-        "the time until one message has reached every subscriber, CPU what the forwarder's process spent on one\n"
-        "message.\n\n"
+        "0.3.8, one client that changes things alone, a bare `zmq_proxy` in pyzmq. The publisher keeps a bounded\n"
+        "number of messages on their way; p99 is the time until one message has reached every subscriber, CPU what\n"
+        "the forwarder's process spent on one message.\n\n"
         f"{table}\n",
         encoding="utf-8",
     )

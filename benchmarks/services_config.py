@@ -80,6 +80,61 @@ def requests_a_second(port, seconds, connections=8):
     return len(times) / elapsed, sorted(times)
 
 
+def changes_a_second(port, seconds, clients=50):
+    """Answered changes a second of clients that each change a key of their own again and again; times in ms, sorted."""
+    waiting, poll, times = {}, select.epoll(), []
+
+    def ask(entry):
+        body = b'{"counters.c%d": %d}' % (entry["client"], entry["turn"])
+        entry.update(begun=time.perf_counter(), turn=entry["turn"] + 1, answer=b"")
+        entry["connection"].sendall(
+            b"POST /set-config HTTP/1.1\r\nHost: localhost:%d\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (port, len(body), body)
+        )
+
+    for client in range(clients):
+        one = socket.create_connection(("127.0.0.1", port))
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        poll.register(one.fileno(), select.EPOLLIN)
+        waiting[one.fileno()] = {"connection": one, "client": client, "turn": 0}
+        ask(waiting[one.fileno()])
+    begin, refused = time.perf_counter(), 0
+    while time.perf_counter() < begin + seconds:
+        for descriptor, _ in poll.poll(1):
+            entry = waiting[descriptor]
+            entry["answer"] += entry["connection"].recv(65536)
+            if entry["answer"].endswith(b"}"):
+                if entry["answer"].startswith(b"HTTP/1.1 200 "):
+                    times.append((time.perf_counter() - entry["begun"]) * 1000)
+                else:
+                    refused += 1
+                ask(entry)
+    elapsed = time.perf_counter() - begin
+    for entry in waiting.values():
+        entry["connection"].close()
+    if refused:
+        say(f"{refused} changes were refused: too often")
+    return len(times) / elapsed, sorted(times)
+
+
+def change_figures(folder, rounds, seconds):
+    """Changes of fifty clients, beside one client's alone: how many share a write."""
+    path, port = folder / "changes.yaml", free_port()
+    path.write_text(UNIT)
+    measured = {1: [], 50: []}
+    with Process(CONFIG, "--port", port, "run", "--config-file", path, port=port):
+        changes_a_second(port, 0.2)
+        for turn in range(rounds):
+            say(f"changes: round {turn + 1} of {rounds}")
+            for clients, rates in measured.items():
+                rates.append(changes_a_second(port, seconds, clients))
+    rate = {clients: statistics.median(one[0] for one in all_) for clients, all_ in measured.items()}
+    p99 = {clients: statistics.median(at(one[1], 0.99) for one in all_) for clients, all_ in measured.items()}
+    told = {clients: f"{rate[clients]:,.0f}/s, p99 {p99[clients]:.1f} ms" for clients in measured}
+    return [("Config changes on the disk, 50 clients", told[50], f"1 client {told[1]}", f"{rate[50] / rate[1]:.1f} ×",
+             "≥ 1,000/s")]  # fmt: skip
+
+
 def resident(config):
     """Resident MB of a running config server and of a hub that has passed its health check."""
     ports = free_port(), free_port()
