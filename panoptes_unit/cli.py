@@ -60,6 +60,10 @@ EXAMPLES = {
   panoptes-unit repair --dry-run                        what is wrong, and what would be tried
   panoptes-unit repair                                  from a damaged unit to one that was proved
   panoptes-unit repair --new-store                      although other people's containers are in the engine's store""",
+    "heal": """\
+  panoptes-unit heal                                    what the timer does every five minutes
+  systemctl list-timers panoptes-health.timer           when the unit does it next
+  jq . /run/panoptes/health.json                        what it found last""",
     "history": """\
   panoptes-unit history                                 the last 20 attempts, the newest at the end
   panoptes-unit history -n 1 --json                     the last one, for a program""",
@@ -161,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
         help="Docker Engine may begin a new store, although it holds more than this unit's; the old one is kept beside",
     )
     made.add_argument("--force", action="store_true", help="pass the lock, also while the unit observes; is recorded")
+    verb(
+        "heal", _heal, "look whether the services work, and repair what does not, twice in turn (what the timer calls)"
+    )
     made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
     made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
     made = verb("pin", _pin, "stay on the current release; it is never pruned")
@@ -234,6 +241,29 @@ def _repair(options: argparse.Namespace) -> int:
     return _transact(options, lambda one: repair(one.run, options.new_store, options.dry_run))
 
 
+def _heal(options: argparse.Namespace) -> int:
+    from .health import healing, record  # only here: each night's look for news does without
+
+    report = Report(options.quiet)
+    settings = settings_from(options.settings, told=lambda text: report.step("settings", text))
+    run = Run.on_this_unit(settings, report, healing.VERB, healing.BY, settings_path=options.settings)
+    healed = healing.heal(run)
+    if options.json:
+        outcome = healed.outcome.as_dict() if healed.outcome else None
+        print(json.dumps({**healed.record.as_dict(), "busy": healed.is_busy, "outcome": outcome}))
+    elif healed.is_busy:
+        print("another run is at work: nothing to say now")
+    elif not healed.record.whole or healed.outcome or current_user() != "timer":  # a log is on the card, too
+        if healed.outcome:
+            _print_row("repair", _sentence(healed.outcome))
+        _print_row("health", record.told(healed.record))
+        for one in healed.record.problems:
+            _print_row("PROBLEM", f"{one['name']}: {one['problem']}")
+    if healed.outcome and healed.outcome.exit_code:
+        return healed.outcome.exit_code
+    return OK if healed.is_busy or healed.record.whole else FAILED
+
+
 def _transact(options: argparse.Namespace, act: Callable[[Transaction], Outcome]) -> int:
     report, force = Report(options.quiet), getattr(options, "force", False)
     settings = settings_from(options.settings, told=lambda text: report.step("settings", text))
@@ -302,6 +332,7 @@ def _status(options: argparse.Namespace) -> int:
         rows.append(("last", f"{stamp(one.at)} UTC {one.verb}: {one.verdict} {one.reason}".rstrip()))
         if one.kept:
             rows.append(("kept", f"configuration files that it replaced are in {one.kept}"))
+    rows.append(("health", answer["health_told"]))
     if release:
         rows.append(("verified", verify.last_told(answer["verified"])))
     rows += [("PROBLEM", f"{one['name']}: {one['problem']}") for one in answer["problems"]]

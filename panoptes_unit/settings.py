@@ -89,6 +89,7 @@ class Settings:
         compose_file, project: the services, as Docker Compose knows them.
         release_file: the pointer to what runs.
         state: folder with the tool's own state: journal, history, quarantine.
+        health: file with what the last look at the unit found; in memory, because it is written every few minutes.
         preserve: folders whose files a failed release must leave byte-identical.
         docker_host: the engine's socket.
         config_url, config_key, config_value: what the config server must answer on this unit.
@@ -106,6 +107,7 @@ class Settings:
     project: str = "panoptes"
     release_file: str = "/etc/panoptes/release.env"
     state: str = "/var/lib/panoptes-unit"
+    health: str = "/run/panoptes/health.json"
     preserve: List[str] = field(default_factory=lambda: ["/var/panoptes/conf_files"])
     docker_host: str = "unix:///var/run/docker.sock"
     config_url: str = "http://127.0.0.1:6563"

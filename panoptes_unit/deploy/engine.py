@@ -272,12 +272,7 @@ class Engine:
         project = f"label=com.docker.compose.project={self._settings.project}"
         once = "label=com.docker.compose.oneoff=False"
         words = ["ps", "--all", "--no-trunc", "--filter", project, "--filter", once, "--format", fields]
-        try:
-            done = subprocess.run(
-                ["docker", "--host", self._settings.docker_host, *words], capture_output=True, text=True, timeout=60
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise UnitError(f"Docker Engine: listing containers: {error}") from None
+        done = self._docker("listing containers", *words)
         if done.returncode:
             raise UnitError(f"Docker Engine: listing containers: {done.stderr.strip()}")
         found = []
@@ -286,6 +281,14 @@ class Engine:
             health = next((word for word in ("unhealthy", "healthy", "starting") if word in text), "")
             found.append(Container(number, service, image, state, health, 0, "", 0))
         return found
+
+    def _docker(self, act: str, *words: str) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                ["docker", "--host", self._settings.docker_host, *words], capture_output=True, text=True, timeout=60
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UnitError(f"Docker Engine: {act}: {error}") from None
 
     def last_words(self, container_id: str, lines: int = 3) -> str:
         """The end of a container's log, on one line."""

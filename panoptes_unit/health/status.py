@@ -9,7 +9,7 @@ from ..deploy import proof
 from ..deploy.observing_lock import activity, in_window, solar_hour
 from ..errors import UnitError
 from ..settings import Settings
-from . import verify
+from . import record, verify
 from .wholeness import SERVICES, Seen, findings, last_look_told
 
 
@@ -18,6 +18,7 @@ def status(settings: Settings) -> Dict[str, Any]:
     seen = Seen(settings)
     state, doing, last = seen.state, activity(settings), next(reversed(seen.store.history()), None)
     wrong = [one for one in findings(seen, SERVICES) if one.problem]
+    looked = record.read(Path(settings.health))
     answer: Dict[str, Any] = {
         "source": settings.source,
         "whole": not wrong,
@@ -39,6 +40,8 @@ def status(settings: Settings) -> Dict[str, Any]:
             "to_h": settings.window.end_h,
         },
         "verified": None,
+        "health": looked.as_dict() if looked else None,
+        "health_told": record.told(looked),
     }
     image = ""
     try:

@@ -133,6 +133,8 @@ def _look(entry: Entry, seen: Seen) -> Finding:
         return Finding(entry.name, str(error), remedy=error.remedy, suffers=entry.suffers, held=True)
     except UnitError as error:
         return Finding(entry.name, "", str(error), getattr(error, "remedy", ""), entry.suffers)
+    except OSError as error:  # a card that can be read no more
+        return Finding(entry.name, "", f"{error.filename or 'this machine'}: {error.strerror}", "", entry.suffers)
 
 
 def _clock(_: Seen) -> str:
@@ -275,13 +277,15 @@ def _observing(seen: Seen) -> str:
     return told
 
 
-def _timer(_: Seen) -> str:
-    name = "panoptes-update.timer"
-    done = subprocess.run(["systemctl", "is-enabled", name], capture_output=True, text=True)
-    answer = done.stdout.strip() or "absent"
-    if answer not in ("enabled", "absent", "not-found"):
-        raise Lack(f"{name} is {answer}", f"systemctl enable --now {name}")
-    return f"{name} is {answer}" + ("" if answer == "enabled" else ": this unit does not update by itself")
+def _timer(name: str, does: str) -> Callable[[Seen], str]:
+    def check(_: Seen) -> str:
+        done = subprocess.run(["systemctl", "is-enabled", name], capture_output=True, text=True)
+        answer = done.stdout.strip() or "absent"
+        if answer not in ("enabled", "absent", "not-found"):
+            raise Lack(f"{name} is {answer}", f"systemctl enable --now {name}")
+        return f"{name} is {answer}" + ("" if answer == "enabled" else f": this unit does not {does} by itself")
+
+    return check
 
 
 def _window(seen: Seen) -> str:
@@ -326,6 +330,7 @@ WHOLE = (
     Entry("pinned", UPDATES, _pinned),
     Entry("locked", UPDATES, _locked),
     Entry("observing", UPDATES, _observing),
-    Entry("timer", UPDATES, _timer),
+    Entry("timer", UPDATES, _timer("panoptes-update.timer", "update")),
+    Entry("healing", UPDATES, _timer("panoptes-health.timer", "heal")),
     Entry("window", UPDATES, _window),
 )

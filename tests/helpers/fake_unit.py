@@ -245,6 +245,7 @@ class FakeUnit:
             compose_file=str(folder / "compose.yaml"),
             release_file=str(folder / "release.env"),
             state=str(folder / "state"),
+            health=str(folder / "run" / "health.json"),
             preserve=[str(self.configuration)],
             config_url="",
             hub_pairs=[],

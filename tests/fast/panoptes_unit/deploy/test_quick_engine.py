@@ -1,0 +1,105 @@
+"""The engine for a cheap look answers as the other one does, and asks no more than it has to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from panoptes_unit.deploy import proof
+from panoptes_unit.deploy.engine import Engine
+from panoptes_unit.deploy.quick_engine import QuickEngine
+from panoptes_unit.errors import UnitError
+from panoptes_unit.settings import Settings
+
+IMAGE = "registry.example.org/panoptes-utils@sha256:" + "a" * 64
+# Answers as Docker's command line does, from files beside it, and notes what it was asked.
+DOCKER = """#!/bin/sh
+here=$(dirname "$0")
+shift 2
+echo "$*" >> "$here/asked"
+[ -e "$here/dead" ] && { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
+case "$1" in
+ps) cat "$here/containers" ;;
+image) grep -qF "$5" "$here/images" || { echo "Error response from daemon: No such image: $5" >&2; exit 1; } ;;
+compose) echo '{"services": {"messaging-hub": {}, "config-server": {}}}' ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "containers").write_text(line("config-server") + line("messaging-hub", state="running"))
+    (tmp_path / "images").write_text(IMAGE)
+    (tmp_path / "compose.yaml").write_text("services: {}\n")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return tmp_path
+
+
+def line(service: str, image: str = IMAGE, state: str = "running", status: str = "Up 2 hours (healthy)") -> str:
+    return "\t".join(("1" * 64, service, image, state, status)) + "\n"
+
+
+def engine_of(machine: Path, told=None) -> QuickEngine:
+    settings = Settings(compose_file=str(machine / "compose.yaml"), release_file=str(machine / "release.env"))
+    return QuickEngine(settings, told)
+
+
+def asked(machine: Path) -> list[str]:
+    return [text.split()[0] for text in (machine / "asked").read_text().splitlines()]
+
+
+def test_it_needs_no_more_than_two_commands_for_a_whole_unit_and_no_python_of_docker(machine, monkeypatch):
+    monkeypatch.setattr("panoptes_unit.deploy.engine._sdk", lambda: pytest.fail("python3-docker was asked"))
+    told = {"files": engine_of(machine)._checksum(), "services": ["config-server", "messaging-hub"]}
+    engine = engine_of(machine, told)
+    assert engine.is_alive() and engine.version() and engine.has(IMAGE)
+    assert engine.services() == ["config-server", "messaging-hub"]
+    assert proof.missing(engine.containers(), engine.services(), IMAGE) == []
+    assert asked(machine) == ["ps", "image"]
+
+
+def test_compose_is_asked_again_when_one_of_its_files_has_changed(machine):
+    first = engine_of(machine)
+    assert first.services() == ["config-server", "messaging-hub"]
+    told = json.loads(json.dumps(first.told))
+    for change in ("compose.yaml", "release.env"):
+        assert engine_of(machine, told).services() == ["config-server", "messaging-hub"]
+        before = len(asked(machine))
+        (machine / change).write_text("other\n")
+        again = engine_of(machine, told)
+        again.services()
+        assert asked(machine)[before:] == ["compose"]
+        told = again.told
+
+
+def test_image_that_is_gone_is_gone_and_one_that_cannot_be_asked_for_is_an_error(machine):
+    (machine / "images").write_text("")
+    assert engine_of(machine).has(IMAGE) is False
+    (machine / "dead").touch()
+    with pytest.raises(UnitError, match="Cannot connect"):
+        engine_of(machine).has(IMAGE)
+
+
+def test_engine_that_does_not_answer_is_asked_once(machine):
+    (machine / "dead").touch()
+    engine = engine_of(machine)
+    assert engine.is_alive() is False
+    for ask in (engine.containers, lambda: engine.has(IMAGE)):
+        with pytest.raises(UnitError):
+            ask()
+    assert asked(machine) == ["ps"]
+
+
+def test_of_two_containers_of_a_service_the_one_that_runs_counts(machine):
+    (machine / "containers").write_text(
+        line("config-server", state="created", status="Created") + line("config-server") + line("messaging-hub")
+    )
+    assert proof.missing(engine_of(machine).containers(), ["config-server", "messaging-hub"], IMAGE) == []
+
+
+def test_both_engines_have_the_same_questions():
+    assert {name for name in vars(QuickEngine) if not name.startswith("_")} <= set(dir(Engine))
