@@ -165,8 +165,9 @@ def _parser() -> argparse.ArgumentParser:
         help="Docker Engine may begin a new store, although it holds more than this unit's; the old one is kept beside",
     )
     made.add_argument("--force", action="store_true", help="pass the lock, also while the unit observes; is recorded")
-    verb(
-        "heal", _heal, "look whether the services work, and repair what does not, twice in turn (what the timer calls)"
+    made = verb("heal", _heal, "look whether the services work, and repair what twice in turn does not (for the timer)")
+    made.add_argument(
+        "--hand-over", default="", metavar="SERVICE", help="leave the repair to a service of systemd, and start that"
     )
     made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
     made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
@@ -247,7 +248,7 @@ def _heal(options: argparse.Namespace) -> int:
     report = Report(options.quiet)
     settings = settings_from(options.settings, told=lambda text: report.step("settings", text))
     run = Run.on_this_unit(settings, report, healing.VERB, healing.BY, settings_path=options.settings)
-    healed = healing.heal(run)
+    healed = healing.heal(run, hand_over=options.hand_over)
     if options.json:
         outcome = healed.outcome.as_dict() if healed.outcome else None
         print(json.dumps({**healed.record.as_dict(), "busy": healed.is_busy, "outcome": outcome}))

@@ -78,6 +78,22 @@ class Limits:
 
 
 @dataclass
+class Notify:
+    """Who is told when the unit is not whole, has healed, was rolled back, or hears of no release.
+
+    Attributes:
+        to: words of a command, which gets the record as JSON on its standard input; or one address, `https://…`, to
+            which it is posted (`http://` only on this machine). Nobody where empty.
+        address_file: file of mode 0600 with one line, the address, where that holds a secret.
+        silent_days: after so many days without an answer of the registry, this is told; never where 0.
+    """
+
+    to: List[str] = field(default_factory=list)
+    address_file: str = ""
+    silent_days: int = 7
+
+
+@dataclass
 class Settings:
     """Everything the tool reads; paths are absolute.
 
@@ -96,7 +112,7 @@ class Settings:
         hub_pairs: [in port, out port] of each pair of the messaging hub; a message must go round each.
         watch: service name -> port that is asked all the time while services restart, to time how long each was away.
         bundle_port: loopback port on which a bundle is served to the engine.
-        limits, observing, window: see there.
+        limits, observing, window, notify: see there.
     """
 
     source: str = ""
@@ -119,6 +135,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     observing: Observing = field(default_factory=Observing)
     window: Window = field(default_factory=Window)
+    notify: Notify = field(default_factory=Notify)
 
 
 def load(path: Path = DEFAULT_PATH) -> Settings:

@@ -7,6 +7,7 @@ stopped that works while it observes. While all is well, nothing is written but 
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 from typing import Iterable, List, NamedTuple, Optional
@@ -50,12 +51,13 @@ class Healed(NamedTuple):
     is_busy: bool = False
 
 
-def heal(run: Run, engine: Optional[Engine] = None) -> Healed:
+def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "") -> Healed:
     """Look, and repair where that is due.
 
     Args:
         run: of a repair, which happens or not.
         engine: is looked at; the quick way to this machine's if none is given.
+        hand_over: systemd's service that looks and repairs, where this process may only look.
 
     Raises:
         UnitError: the state belongs to another account.
@@ -70,6 +72,11 @@ def heal(run: Run, engine: Optional[Engine] = None) -> Healed:
     if not found.whole:
         found.doing = _what_holds_it_up(run, found)
     is_due = not found.whole and not found.doing
+    if is_due and hand_over:
+        found.doing = f"is repaired by {hand_over}"
+        _write(run, found)
+        if _start(run, hand_over):
+            return Healed(found)
     if is_due:
         found.attempts.append(run.outcome.at)
         found.doing = f"is being repaired since {time.strftime('%H:%M:%S', time.gmtime())} UTC"
@@ -168,6 +175,18 @@ def _repair(run: Run, found: Record) -> Outcome:
 def cause(found: Record) -> str:
     """What was wrong, in a line."""
     return "; ".join(f"{one['name']}: {one['problem']}" for one in found.problems)
+
+
+def _start(run: Run, service: str) -> bool:
+    command = ["systemctl", "start", "--no-block", service]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        problem = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        problem = str(error)
+    if problem:  # the repair is tried here, as far as this process may go
+        run.report.step("health", f"{service} does not start: {problem}")
+    return not problem
 
 
 def _write(run: Run, found: Record) -> None:

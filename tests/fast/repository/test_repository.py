@@ -43,7 +43,7 @@ def test_place_is_where_people_look_for_it(name):
 def test_playbook_runs_the_roles_in_the_order_of_the_design():
     plays = yaml.safe_load((TOP / "playbooks" / "unit.yml").read_text(encoding="utf-8"))
     roles = [role["role"] if isinstance(role, dict) else role for play in plays for role in play.get("roles", [])]
-    order = ["preflight", "system", "raspberry_pi", "docker", "release", "services", "updates", "backup"]
+    order = ["preflight", "system", "raspberry_pi", "docker", "release", "services", "updates", "health", "backup"]
     assert [role for role in order if role in roles] == roles
     assert {"preflight", "system", "docker", "release", "services"} <= set(roles)
 

@@ -49,12 +49,12 @@ class Unit:
         with exclusive(run.store.folder):
             self.repair(run)
 
-    def look(self, minutes: float = 5) -> healing.Healed:
+    def look(self, minutes: float = 5, hand_over: str = "") -> healing.Healed:
         """The timer comes after some minutes."""
         self.now += minutes * 60
         run = self.made.transaction(healing.VERB).run
         run.outcome.by, run.outcome.at = BY, self.now
-        return heal(run, self.made.engine)
+        return heal(run, self.made.engine, hand_over)
 
     def break_it(self) -> None:
         self.made.engine.running.pop("messaging-hub")
@@ -139,19 +139,19 @@ def test_look_agrees_with_status_and_doctor_on_each_thing_that_the_services_need
 # -- how often ---------------------------------------------------------------------------------------------------
 
 
-def attempts_while_broken(unit, hours: float) -> list[float]:
+def attempts_while_broken(unit, hours: float, minutes: float = PERIOD_S / 60) -> list[float]:
     unit.repair = unit.fails
-    unit.break_it()
+    unit.made.engine.running.pop("messaging-hub", None)
     times = []
-    for _ in range(int(hours * 3600 / PERIOD_S)):
+    for _ in range(int(hours * 60 / minutes)):
         before = unit.repairs
-        unit.look()
+        unit.look(minutes)
         times += [unit.now - START] * (unit.repairs - before)
     return times
 
 
 def test_attempts_come_rarer_and_rarer_and_six_times_a_day_at_most(unit):
-    times = attempts_while_broken(unit, 50)
+    times = attempts_while_broken(unit, 5) + attempts_while_broken(unit, 45, minutes=30)
     gaps = [later - earlier for earlier, later in zip(times, times[1:])]
     assert gaps[:5] == [BACK_OFF_S * 2**number for number in range(5)]
     for at in times:
@@ -298,6 +298,27 @@ def test_looking_whether_a_run_is_at_work_writes_nothing_and_needs_no_lock_file(
     assert not is_held(tmp_path)
 
 
+@pytest.mark.parametrize("starts", [True, False])
+def test_repair_is_left_to_another_service_where_one_is_named_and_starts(unit, monkeypatch, starts):
+    asked = []
+
+    def systemctl(words, **_):
+        asked.append(words)
+        return types.SimpleNamespace(returncode=0 if starts else 5, stderr="" if starts else "Unit not found.")
+
+    monkeypatch.setattr(healing.subprocess, "run", systemctl)
+    unit.break_it()
+    unit.look(hand_over="r.service")
+    assert asked == []
+    found = unit.look(hand_over="r.service")
+    assert asked == [["systemctl", "start", "--no-block", "r.service"]]
+    assert unit.repairs == (0 if starts else 1)
+    if starts:
+        assert found.record.doing == "is repaired by r.service"
+        assert unit.record.attempts == []
+        assert unit.look(minutes=0).outcome.verdict == verdicts.HEALED
+
+
 # -- what is told ------------------------------------------------------------------------------------------------
 
 
@@ -315,7 +336,7 @@ def command(unit, monkeypatch):
     monkeypatch.setattr(cli, "load", lambda path: unit.made.settings)
     monkeypatch.setattr(cli, "settings_from", lambda path, told: unit.made.settings)
     monkeypatch.setattr(cli.Run, "on_this_unit", on_this_unit)
-    monkeypatch.setattr(healing, "heal", lambda run: heal(run, unit.made.engine))
+    monkeypatch.setattr(healing, "heal", lambda run, hand_over: heal(run, unit.made.engine, hand_over))
     return run_as
 
 
