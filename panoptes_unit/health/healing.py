@@ -20,6 +20,7 @@ from ..deploy.quick_engine import QuickEngine
 from ..deploy.run import Run
 from ..deploy.run_lock import is_held
 from ..errors import BusyError, UnitError
+from . import notices
 from . import record as records
 from .record import Record
 from .wholeness import SERVICES, Seen, findings
@@ -44,11 +45,13 @@ class Healed(NamedTuple):
         record: what it found; that of an earlier look where another run is at work.
         outcome: of the repair; None where none was tried.
         is_busy: another run is at work, so nothing was looked at.
+        is_handed_over: another service repairs, and tells whom it concerns.
     """
 
     record: Record
     outcome: Optional[Outcome] = None
     is_busy: bool = False
+    is_handed_over: bool = False
 
 
 def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "") -> Healed:
@@ -62,6 +65,13 @@ def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "") -> Heal
     Raises:
         UnitError: the state belongs to another account.
     """
+    healed = _heal(run, engine, hand_over)
+    if not healed.is_handed_over:
+        notices.send(run.settings, run.report)
+    return healed
+
+
+def _heal(run: Run, engine: Optional[Engine], hand_over: str) -> Healed:
     path = Path(run.settings.health)
     before = records.read(path) or Record()
     if before.at > time.time():  # the clock was wrong then, or is now
@@ -74,13 +84,13 @@ def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "") -> Heal
     is_due = not found.whole and not found.doing
     if is_due and hand_over:
         found.doing = f"is repaired by {hand_over}"
-        _write(run, found)
+        _keep(run, found)
         if _start(run, hand_over):
-            return Healed(found)
+            return Healed(found, is_handed_over=True)
     if is_due:
         found.attempts.append(run.outcome.at)
         found.doing = f"is being repaired since {time.strftime('%H:%M:%S', time.gmtime())} UTC"
-    _write(run, found)
+    _keep(run, found)
     if not is_due:
         return Healed(found)
     try:
@@ -94,7 +104,7 @@ def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "") -> Heal
     if not after.whole:
         after.next_try = next_try(after.attempts)
         after.doing = f"{outcome.verdict}: {outcome.reason}"
-    _write(run, after)
+    _keep(run, after, outcome)
     return Healed(after, outcome)
 
 
@@ -187,6 +197,15 @@ def _start(run: Run, service: str) -> bool:
     if problem:  # the repair is tried here, as far as this process may go
         run.report.step("health", f"{service} does not start: {problem}")
     return not problem
+
+
+def _keep(run: Run, found: Record, outcome: Optional[Outcome] = None) -> None:
+    """Write down what was found, and what is to be told of it."""
+    _write(run, found)
+    try:
+        notices.note(run.settings, run.store, found, found.in_turn >= TURNS, outcome)
+    except OSError as error:  # a full disk keeps no unit from being healed
+        run.report.step("notices", f"{error.filename or run.store.folder}: {error.strerror or error}")
 
 
 def _write(run: Run, found: Record) -> None:

@@ -25,7 +25,7 @@ from ..settings import Settings
 from ..sources import signature
 from ..sources.reference import Credentials, Reference
 from ..sources.registry import Registry
-from . import verify
+from . import notices, verify
 
 # What suffers where something is wrong.
 SERVICES = "services"
@@ -288,6 +288,10 @@ def _timer(name: str, does: str) -> Callable[[Seen], str]:
     return check
 
 
+def _notices(seen: Seen) -> str:
+    return notices.told(seen.settings)
+
+
 def _window(seen: Seen) -> str:
     count = seen.state.deferrals.get(WINDOW, 0)
     if count >= MANY_TIMES:
@@ -333,4 +337,5 @@ WHOLE = (
     Entry("timer", UPDATES, _timer("panoptes-update.timer", "update")),
     Entry("healing", UPDATES, _timer("panoptes-health.timer", "heal")),
     Entry("window", UPDATES, _window),
+    Entry("notices", UPDATES, _notices),
 )

@@ -53,6 +53,23 @@ class Reference(NamedTuple):
         return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
 
 
+def read_secret(path: str, what: str) -> str:
+    """The text of a file that only its owner can read.
+
+    Raises:
+        ConfigurationError: the file is absent, no text, or readable by others.
+    """
+    file = Path(path)
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        text = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {what} in {path}: {error}") from None
+    if mode & 0o077:
+        raise ConfigurationError(f"{path} has mode {mode:04o} and others can read it: chmod 0600 {path}")
+    return text
+
+
 class Credentials(NamedTuple):
     """User name and password (or token) for one registry."""
 
@@ -69,14 +86,7 @@ class Credentials(NamedTuple):
         Raises:
             ConfigurationError: the file is absent, readable by others, or not of that form.
         """
-        file = Path(path)
-        try:
-            mode = stat.S_IMODE(file.stat().st_mode)
-            text = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"cannot read the registry credentials in {path}: {error}") from None
-        if mode & 0o077:
-            raise ConfigurationError(f"{path} has mode {mode:04o} and others can read it: chmod 0600 {path}")
+        text = read_secret(path, "the registry credentials")
         username, colon, password = text.partition(":")
         if not (username and colon and password) or "\n" in text:
             raise ConfigurationError(f"{path} must hold one line, username:password")

@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"documents", "errors", "report", "web"},
     "machine": {"documents", "errors", "files", "guarded", "settings", "sources"},
     "deploy": {"documents", "errors", "files", "guarded", "report", "settings", "services", "sources", "machine"},
-    "health": {"documents", "errors", "files", "report", "settings", "services", "sources", "machine", "deploy"},
+    "health": {"documents", "errors", "files", "report", "web", "settings", "services", "sources", "machine", "deploy"},
     "cli": {"documents", "errors", "report", "settings", "machine", "deploy", "health"},
     "build": set(),
     "__main__": {"cli"},

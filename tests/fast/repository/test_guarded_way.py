@@ -28,6 +28,7 @@ PLAIN = {
     "deploy/state.py": "the state's folder is root's alone",
     "deploy/switch.py": "/etc/panoptes is root's",
     "health/exported_layers.py": "a tar that the engine sends; nothing of it is unpacked",
+    "health/notices.py": "the state's folder is root's alone",
     "health/record.py": "/run/panoptes is root's",
     "health/stored_layers.py": "the engine's folder is root's; within a layer it goes down by descriptors",
     "health/verify.py": "the state's folder is root's alone",

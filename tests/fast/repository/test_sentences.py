@@ -116,7 +116,7 @@ def record(*places: str) -> type:
         record("deploy.outcome:Outcome", "deploy.transaction:Outcome"),
         record("deploy.state:State"),
         record("deploy.release:Release"),
-        *(record(f"settings:{name}") for name in ("Settings", "Limits", "Window", "Observing")),
+        *(record(f"settings:{name}") for name in ("Settings", "Limits", "Window", "Observing", "Notify")),
     ],
     ids=lambda kind: kind.__name__,
 )
