@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
 
 from .deploy import verdicts
 from .deploy.outcome import Outcome, current_user
@@ -18,11 +18,13 @@ from .deploy.own_files import settings_from
 from .deploy.run import Run
 from .deploy.run_lock import exclusive
 from .deploy.state import State, Store
-from .deploy.transaction import Transaction
 from .documents import printable
 from .errors import BROKEN, FAILED, OK, ConfigurationError, UnitError
 from .report import Report, megabytes, short, stamp
 from .settings import DEFAULT_PATH, Settings, load
+
+if TYPE_CHECKING:
+    from .deploy.transaction import Transaction
 
 # A hundred years; without a limit, a lock lasts until `unlock`.
 LOCK_HOURS = 876_000
@@ -266,6 +268,8 @@ def _heal(options: argparse.Namespace) -> int:
 
 
 def _transact(options: argparse.Namespace, act: Callable[[Transaction], Outcome]) -> int:
+    from .deploy.transaction import Transaction  # only here: a look every few minutes does without
+
     report, force = Report(options.quiet), getattr(options, "force", False)
     settings = settings_from(options.settings, told=lambda text: report.step("settings", text))
     run = Run.on_this_unit(settings, report, options.verb, current_user(), force, options.settings)

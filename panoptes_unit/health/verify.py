@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 
 from ..deploy.engine import Engine, StoredImage
 from ..deploy.release import Release, read_release
@@ -23,8 +23,10 @@ from ..errors import DAMAGED, OK, UnitError
 from ..files import put_aside, read_json, remove_durably, write_durably
 from ..report import Report, ago, megabytes, short
 from ..settings import Settings
-from . import exported_layers, stored_layers
 from .damage import Damage, mismatch
+
+if TYPE_CHECKING:
+    from .stored_layers import LayerStore
 
 WHOLE_VERDICT = "whole"
 DAMAGED_VERDICT = "damaged"
@@ -127,6 +129,8 @@ def _running(settings: Settings, store: Store) -> Release:
 
 
 def _damages(engine: Engine, settings: Settings, image: str, stored: StoredImage, read: Any) -> List[Damage]:
+    from . import exported_layers, stored_layers  # only here: a look every few minutes does without
+
     driver, root = engine.storage()
     layers = stored_layers.LayerStore(root)
     if driver == stored_layers.DRIVER and layers.is_there():
@@ -140,7 +144,7 @@ def _damages(engine: Engine, settings: Settings, image: str, stored: StoredImage
     return exported_layers.damages(engine.export(image), stored.id, stored.layers, read)
 
 
-def _of_configuration(store: stored_layers.LayerStore, stored: StoredImage) -> Sequence[Damage]:
+def _of_configuration(store: LayerStore, stored: StoredImage) -> Sequence[Damage]:
     try:
         content = store.configuration(stored.id)
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -134,6 +135,16 @@ def test_look_agrees_with_status_and_doctor_on_each_thing_that_the_services_need
     ):
         break_it()
         assert unit.look().record.problems == status(unit.made.settings)["problems"] != []
+
+
+def test_look_imports_nothing_that_only_an_update_a_repair_or_a_verification_needs():
+    """Its time goes into imports: a zipapp is compiled anew each time, and python3-docker costs as much as all else."""
+    script = "import sys; from panoptes_unit import cli; from panoptes_unit.health import healing; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names = {"deploy.transaction", "sources.bundle", "health.repair", "health.stored_layers", "health.exported_layers"}
+    assert {"docker", "requests", "tarfile", *(f"panoptes_unit.{name}" for name in names)} & set(
+        done.stdout.split()
+    ) == set()
 
 
 # -- how often ---------------------------------------------------------------------------------------------------
