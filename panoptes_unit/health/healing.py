@@ -157,7 +157,7 @@ def _what_holds_it_up(run: Run, found: Record) -> str:
         if doing.kind == "observing":
             return f"observing: {doing.detail}; the services work, and the rest is repaired when it has ended"
     if time.time() < found.next_try:
-        return f"{len(found.attempts)} repairs in the last 24 h, and it is not whole"
+        return f"it was repaired in the last 24 h, {len(found.attempts)} times, and is not whole"
     found.next_try = 0.0
     return ""
 

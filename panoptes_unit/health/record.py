@@ -80,6 +80,6 @@ def told(record: Optional[Record]) -> str:
         return "no look yet: panoptes-unit heal, which panoptes-health.timer does"
     when = ago(record.at)
     if record.whole:
-        return f"whole, {when}" + (f"; {len(record.attempts)} repairs in 24 h" if record.attempts else "")
+        return f"whole, {when}" + (f"; repairs in the last 24 h: {len(record.attempts)}" if record.attempts else "")
     later = f"; the next repair not before {stamp(record.next_try)} UTC" if record.next_try else ""
     return f"NOT WHOLE, {record.in_turn} in turn, {when}: {record.doing}{later}"

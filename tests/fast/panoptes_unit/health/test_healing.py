@@ -168,7 +168,7 @@ def test_attempts_come_rarer_and_rarer_and_six_times_a_day_at_most(unit):
     for at in times:
         assert len([other for other in times if 0 <= other - at < DAY_S]) <= ATTEMPTS_A_DAY
     assert len(times) > ATTEMPTS_A_DAY, "it goes on the next day"
-    assert unit.record.doing.endswith("repairs in the last 24 h, and it is not whole")
+    assert unit.record.doing.endswith("times, and is not whole")
     assert unit.record.next_try > unit.now
 
 
