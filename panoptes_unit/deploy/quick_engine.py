@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -11,18 +12,21 @@ from ..errors import UnitError
 from ..settings import SIZE_LIMIT, Settings
 from .engine import Container, Engine
 
+_TOLD_FOR_S = 86400.0
+
 
 class QuickEngine(Engine):
     """Asks through the command line, for python3-docker costs more than all else.
 
-    Compose costs as much again, and is asked only where its files are not those of which it last told the services.
+    Compose costs as much again, and is asked once a day, or where its files are not those of which it last told the
+    services.
 
     Args:
         settings: of the unit.
         told: `told` of an earlier one.
 
     Attributes:
-        told: {files, services}: checksum of the files of Compose, and the services that it found in them.
+        told: {at, files, services}: when Compose told last, the checksum of its files, and the services in them.
     """
 
     def __init__(self, settings: Settings, told: Optional[Dict[str, Any]] = None) -> None:
@@ -69,8 +73,8 @@ class QuickEngine(Engine):
     def services(self) -> List[str]:
         """The names of the services that the Compose file defines."""
         files = self._checksum()
-        if self.told.get("files") != files:
-            self.told = {"files": files, "services": super().services()}
+        if self.told.get("files") != files or not 0 <= time.time() - self.told["at"] < _TOLD_FOR_S:
+            self.told = {"at": round(time.time()), "files": files, "services": super().services()}
         return list(self.told["services"])
 
     def _checksum(self) -> str:

@@ -59,13 +59,15 @@ def _fits(record: Record) -> bool:
         if not isinstance(value, (int, float) if kind is float else kind):
             return False
     texts = [text for one in record.problems for text in (one.values() if isinstance(one, dict) else (None,))]
-    services = record.compose.get("services", [])
+    compose = {"at": 0, "files": "", "services": [], **record.compose}
     return (
         all(isinstance(text, str) for text in texts)
         and all({"name", "problem", "remedy"} <= one.keys() for one in record.problems)
         and all(isinstance(at, (int, float)) for at in record.attempts)
-        and isinstance(services, list)
-        and ("files" in record.compose) == ("services" in record.compose)
+        and (not record.compose or compose.keys() == record.compose.keys())
+        and isinstance(compose["at"], (int, float))
+        and isinstance(compose["services"], list)
+        and all(isinstance(name, str) for name in compose["services"])
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def asked(machine: Path) -> list[str]:
 
 def test_it_needs_no_more_than_two_commands_for_a_whole_unit_and_no_python_of_docker(machine, monkeypatch):
     monkeypatch.setattr("panoptes_unit.deploy.engine._sdk", lambda: pytest.fail("python3-docker was asked"))
-    told = {"files": engine_of(machine)._checksum(), "services": ["config-server", "messaging-hub"]}
+    told = {"at": time.time(), "files": engine_of(machine)._checksum(), "services": ["config-server", "messaging-hub"]}
     engine = engine_of(machine, told)
     assert engine.is_alive() and engine.version() and engine.has(IMAGE)
     assert engine.services() == ["config-server", "messaging-hub"]
@@ -74,6 +75,14 @@ def test_compose_is_asked_again_when_one_of_its_files_has_changed(machine):
         again.services()
         assert asked(machine)[before:] == ["compose"]
         told = again.told
+
+
+@pytest.mark.parametrize("hours", [-1, 25])
+def test_compose_is_asked_once_a_day_for_more_than_its_files_may_be_gone(machine, hours):
+    first = engine_of(machine)
+    first.services()
+    engine_of(machine, {**first.told, "at": first.told["at"] - hours * 3600}).services()
+    assert asked(machine) == ["compose", "compose"]
 
 
 def test_image_that_is_gone_is_gone_and_one_that_cannot_be_asked_for_is_an_error(machine):

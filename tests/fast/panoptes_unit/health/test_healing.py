@@ -388,7 +388,8 @@ def test_status_shows_the_last_look(unit, command, capsys):
     "content",
     [
         "", "{", "[]", '{"at": "now"}', '{"problems": [1]}', '{"problems": [{}]}', '{"attempts": ["x"]}',
-        '{"compose": {"files": "x"}}', '{"in_turn": null}', '{"at": NaN}',
+        '{"compose": {"files": "x"}}', '{"compose": {"at": 1, "files": "x", "services": [1]}}',
+        '{"in_turn": null}', '{"at": NaN}',
     ],
 )  # fmt: skip
 def test_record_that_is_none_is_taken_for_none(unit, content):
