@@ -25,8 +25,8 @@ from . import record as records
 from .record import Record
 from .wholeness import SERVICES, Seen, findings
 
-# Who asked for the repair, in the history.
-BY = "itself"
+# What a repair of the unit by itself is called in the history, also where a person types `heal`.
+BY = "timer"
 VERB = "repair"
 # So many looks in turn have to agree: a service that starts, or an update that ends just now, is not damage.
 TURNS = 2
@@ -176,15 +176,10 @@ def _repair(run: Run, found: Record) -> Outcome:
         raise
     except UnitError as error:
         if not run.outcome.verdict:  # it failed before the run had begun
-            run.conclude(verdicts.FAILED, f"{cause(found)}: {error}", error.exit_code)
+            run.conclude(verdicts.FAILED, f"{records.cause(found)}: {error}", error.exit_code)
     if not verdicts.VERDICTS[run.outcome.verdict].in_history:
-        run.store.record({**run.outcome.as_dict(), "reason": f"{cause(found)}: {run.outcome.reason}"})
+        run.store.record({**run.outcome.as_dict(), "reason": f"{records.cause(found)}: {run.outcome.reason}"})
     return run.outcome
-
-
-def cause(found: Record) -> str:
-    """What was wrong, in a line."""
-    return "; ".join(f"{one['name']}: {one['problem']}" for one in found.problems)
 
 
 def _start(run: Run, service: str) -> bool:

@@ -32,7 +32,7 @@ from ..files import read_json, remove_durably, write_durably
 from ..report import Report, stamp
 from ..settings import Settings
 from ..sources.reference import read_secret
-from .record import Record
+from .record import Record, cause
 
 NOT_WHOLE = "not-whole"
 HEALED = "healed"
@@ -98,8 +98,7 @@ def note(settings: Settings, store: Store, found: Record, is_sure: bool, outcome
     records = [_record(settings, ROLLED_BACK, f"went back: {line['reason']}", attempt=line) for line in rolled_back]
     if known.whole and is_sure and not found.whole:
         known.whole = False
-        wrong = "; ".join(f"{one['name']}: {one['problem']}" for one in found.problems)
-        records.append(_record(settings, NOT_WHOLE, f"is not whole: {wrong}", found.problems))
+        records.append(_record(settings, NOT_WHOLE, f"is not whole: {cause(found)}", found.problems))
     if not known.whole and found.whole:
         known.whole = True
         how = f": {outcome.reason}" if outcome else ""

@@ -76,6 +76,14 @@ def write(path: Path, record: Record) -> None:
     write_durably(path, json.dumps(record.as_dict()) + "\n")
 
 
+def cause(record: Record) -> str:
+    """What is wrong, in a line, without what a person could do about it."""
+    return "; ".join(
+        f"{one['name']}: {one['problem'].removesuffix(': ' + one['remedy'] if one['remedy'] else '')}"
+        for one in record.problems
+    )
+
+
 def told(record: Optional[Record]) -> str:
     """The record in words."""
     if record is None or not record.at:

@@ -208,7 +208,7 @@ def test_attempt_that_found_nothing_to_do_or_failed_early_has_a_line_with_its_ca
         unit.look()
         line = unit.made.store.history()[-1]
         assert (line["by"], line["verdict"]) == (BY, verdict)
-        assert line["reason"].startswith("services: messaging-hub has no container: panoptes-unit deploy: n")
+        assert line["reason"].startswith("services: messaging-hub has no container: n")
         unit.made.engine.up()
         unit.look(minutes=30)
 
