@@ -156,7 +156,10 @@ def _parser() -> argparse.ArgumentParser:
         )
     made = verb("rollback", _rollback, "go back to the release before, from the disk")
     made.add_argument("--force", action="store_true", help="pass the lock; is recorded")
-    verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")
+    made = verb("recover", _recover, "finish or undo what a power cut interrupted (runs at boot)")
+    made.add_argument(
+        "--hand-over", default="", metavar="SERVICE", help="leave a repair that was cut short to a service of systemd"
+    )
     verb("status", _status, "what runs, whether it works, and what holds up an update")
     verb("verify", _verify, "read the running image from the disk, and compare it bit for bit with what it was")
     made = verb("repair", _repair, "bring a damaged unit back to work, on the release that it has, by the mildest way")
@@ -171,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--hand-over", default="", metavar="SERVICE", help="leave the repair to a service of systemd, and start that"
     )
+    made.add_argument("--at-once", action="store_true", help="it was looked at already: repair what does not work")
     made = verb("history", _history, "every attempt: when, from, to, how much, how long away, verdict, reason")
     made.add_argument("-n", "--lines", type=int, default=20, help="the last N attempts (20)")
     made = verb("pin", _pin, "stay on the current release; it is never pruned")
@@ -224,15 +228,19 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _recover(options: argparse.Namespace) -> int:
-    code = _transact(options, _recovered)
+    code = _transact(options, lambda one: _recovered(one, options.hand_over))
     return code if code == BROKEN else OK
 
 
-def _recovered(transaction: Transaction) -> Outcome:
+def _recovered(transaction: Transaction, hand_over: str) -> Outcome:
     outcome = transaction.recover()
     if outcome.verb != "repair":
         return outcome
-    from .health.repair import repair  # only here: it is for the day of damage
+    from .health.healing import start_service  # only here: it is for the day of damage
+    from .health.repair import repair
+
+    if hand_over and start_service(transaction.run, hand_over):
+        return outcome
 
     transaction.run = replace(transaction.run, outcome=Outcome.begun("repair", transaction.run.outcome.by))
     return repair(transaction.run)
@@ -250,7 +258,7 @@ def _heal(options: argparse.Namespace) -> int:
     report = Report(options.quiet)
     settings = settings_from(options.settings, told=lambda text: report.step("settings", text))
     run = Run.on_this_unit(settings, report, healing.VERB, healing.BY, settings_path=options.settings)
-    healed = healing.heal(run, hand_over=options.hand_over)
+    healed = healing.heal(run, hand_over=options.hand_over, at_once=options.at_once)
     if options.json:
         outcome = healed.outcome.as_dict() if healed.outcome else None
         print(json.dumps({**healed.record.as_dict(), "busy": healed.is_busy, "outcome": outcome}))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
-from typing import Iterable, List, NamedTuple, Optional
+from typing import Collection, Iterable, List, NamedTuple, Optional
 
 from ..deploy import verdicts
 from ..deploy.engine import Engine
@@ -19,6 +19,7 @@ from ..deploy.outcome import Outcome
 from ..deploy.quick_engine import QuickEngine
 from ..deploy.run import Run
 from ..deploy.run_lock import is_held
+from ..documents import printable
 from ..errors import BusyError, UnitError
 from . import notices
 from . import record as records
@@ -54,24 +55,25 @@ class Healed(NamedTuple):
     is_handed_over: bool = False
 
 
-def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "") -> Healed:
+def heal(run: Run, engine: Optional[Engine] = None, hand_over: str = "", at_once: bool = False) -> Healed:
     """Look, and repair where that is due.
 
     Args:
         run: of a repair, which happens or not.
         engine: is looked at; the quick way to this machine's if none is given.
         hand_over: systemd's service that looks and repairs, where this process may only look.
+        at_once: it was looked at already.
 
     Raises:
         UnitError: the state belongs to another account.
     """
-    healed = _heal(run, engine, hand_over)
+    healed = _heal(run, engine, hand_over, at_once)
     if not healed.is_handed_over:
         notices.send(run.settings, run.report)
     return healed
 
 
-def _heal(run: Run, engine: Optional[Engine], hand_over: str) -> Healed:
+def _heal(run: Run, engine: Optional[Engine], hand_over: str, at_once: bool) -> Healed:
     path = Path(run.settings.health)
     before = records.read(path) or Record()
     if before.at > time.time():  # the clock was wrong then, or is now
@@ -80,12 +82,13 @@ def _heal(run: Run, engine: Optional[Engine], hand_over: str) -> Healed:
     if found is None or is_held(run.store.folder):  # what an update does meanwhile is no damage
         return Healed(before, is_busy=True)
     if not found.whole:
+        found.in_turn = max(found.in_turn, TURNS) if at_once else found.in_turn
         found.doing = _what_holds_it_up(run, found)
     is_due = not found.whole and not found.doing
     if is_due and hand_over:
         found.doing = f"is repaired by {hand_over}"
         _keep(run, found)
-        if _start(run, hand_over):
+        if start_service(run, hand_over):
             return Healed(found, is_handed_over=True)
     if is_due:
         found.attempts.append(run.outcome.at)
@@ -108,13 +111,19 @@ def _heal(run: Run, engine: Optional[Engine], hand_over: str) -> Healed:
     return Healed(after, outcome)
 
 
-def next_try(attempts: Iterable[float]) -> float:
-    """When the next repair may be tried, in seconds since 1970; 0 where none was tried lately."""
+def next_try(attempts: Iterable[float], waited: Collection[float] = ()) -> float:
+    """When the next repair may be tried, in seconds since 1970; 0 where none was tried lately.
+
+    Args:
+        attempts: when one was tried in the last 24 h.
+        waited: those of them that only found that they had to wait, which a long night may be full of.
+    """
     tried = sorted(attempts)
     if not tried:
         return 0.0
     at = tried[-1] + BACK_OFF_S * 2.0 ** (min(len(tried), ATTEMPTS_A_DAY) - 1)
-    return max(at, tried[-ATTEMPTS_A_DAY] + DAY_S) if len(tried) >= ATTEMPTS_A_DAY else at
+    acted = [one for one in tried if one not in waited]
+    return max(at, acted[-ATTEMPTS_A_DAY] + DAY_S) if len(acted) >= ATTEMPTS_A_DAY else at
 
 
 def _look(run: Run, before: Record, engine: Optional[Engine]) -> Record:
@@ -143,9 +152,10 @@ def _what_holds_it_up(run: Run, found: Record) -> str:
     that those count that were cut short before they had a line there.
     """
     history = run.store.history()
-    told = [line["at"] for line in history if (line.get("verb"), line.get("by")) == (VERB, BY)]
-    found.attempts = _lately([*found.attempts, *told])
-    found.next_try = next_try(found.attempts)
+    told = [line for line in history if (line.get("verb"), line.get("by")) == (VERB, BY)]
+    waited = {line["at"] for line in told if line.get("verdict") == verdicts.DEFERRED}
+    found.attempts = _lately([*found.attempts, *(line["at"] for line in told)])
+    found.next_try = next_try(found.attempts, waited)
     if found.in_turn < TURNS:
         return "is looked at again before anything is done"
     locked = run.store.load().lock_in_force()
@@ -177,12 +187,15 @@ def _repair(run: Run, found: Record) -> Outcome:
     except UnitError as error:
         if not run.outcome.verdict:  # it failed before the run had begun
             run.conclude(verdicts.FAILED, f"{records.cause(found)}: {error}", error.exit_code)
+    except Exception as error:  # a fault of this program: the attempt is one all the same, also after a restart
+        run.conclude(verdicts.FAILED, printable(f"{records.cause(found)}: {type(error).__name__}: {error}"))
     if not verdicts.VERDICTS[run.outcome.verdict].in_history:
         run.store.record({**run.outcome.as_dict(), "reason": f"{records.cause(found)}: {run.outcome.reason}"})
     return run.outcome
 
 
-def _start(run: Run, service: str) -> bool:
+def start_service(run: Run, service: str) -> bool:
+    """Ask systemd for it, and do not wait; was that taken?"""
     command = ["systemctl", "start", "--no-block", service]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

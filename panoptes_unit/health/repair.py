@@ -334,10 +334,13 @@ def repair(run: Run, new_store: bool = False, dry_run: bool = False, service: En
             run.report.step("found", problem)
         if dry_run:
             return _plan(one, before)
-        locked = run.state.lock_in_force()
-        if locked and not run.force:
-            raise DeferredError(f"locked by {locked['by']}: {locked['reason'] or 'no reason given'}")
-        return _climb(one, before)
+        try:
+            locked = run.state.lock_in_force()
+            if locked and not run.force:
+                raise DeferredError(f"locked by {locked['by']}: {locked['reason'] or 'no reason given'}")
+            return _climb(one, before)
+        except DeferredError as error:
+            raise DeferredError(f"{before[0]}; {error}") from None
 
 
 def _plan(one: Repair, before: List[str]) -> Outcome:

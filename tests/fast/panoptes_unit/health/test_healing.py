@@ -18,7 +18,7 @@ from panoptes_unit import cli
 from panoptes_unit.deploy import verdicts
 from panoptes_unit.deploy.run import Run
 from panoptes_unit.deploy.run_lock import exclusive, is_held
-from panoptes_unit.errors import FAILED, OK, BusyError, UnitError
+from panoptes_unit.errors import FAILED, OK, BusyError, DeferredError, UnitError
 from panoptes_unit.health import healing, wholeness
 from panoptes_unit.health import record as records
 from panoptes_unit.health.healing import ATTEMPTS_A_DAY, BACK_OFF_S, BY, DAY_S, heal, next_try
@@ -50,12 +50,19 @@ class Unit:
         with exclusive(run.store.folder):
             self.repair(run)
 
-    def look(self, minutes: float = 5, hand_over: str = "") -> healing.Healed:
+    def waits(self, run: Run) -> None:
+        run.conclude(verdicts.DEFERRED, "services: gone; observing")
+        raise DeferredError("services: gone; observing")
+
+    def breaks(self, run: Run) -> None:
+        raise ZeroDivisionError("a fault of the tool")
+
+    def look(self, minutes: float = 5, hand_over: str = "", at_once: bool = False) -> healing.Healed:
         """The timer comes after some minutes."""
         self.now += minutes * 60
         run = self.made.transaction(healing.VERB).run
         run.outcome.by, run.outcome.at = BY, self.now
-        return heal(run, self.made.engine, hand_over)
+        return heal(run, self.made.engine, hand_over, at_once)
 
     def break_it(self) -> None:
         self.made.engine.running.pop("messaging-hub")
@@ -150,8 +157,8 @@ def test_look_imports_nothing_that_only_an_update_a_repair_or_a_verification_nee
 # -- how often ---------------------------------------------------------------------------------------------------
 
 
-def attempts_while_broken(unit, hours: float, minutes: float = PERIOD_S / 60) -> list[float]:
-    unit.repair = unit.fails
+def attempts_while_broken(unit, hours: float, minutes: float = PERIOD_S / 60, how=None) -> list[float]:
+    unit.repair = how or unit.fails
     unit.made.engine.running.pop("messaging-hub", None)
     times = []
     for _ in range(int(hours * 60 / minutes)):
@@ -236,6 +243,37 @@ def test_whatever_was_tried_the_next_one_comes_and_no_day_has_more_than_six(trie
         assert len([one for one in lately if at - one < DAY_S]) < ATTEMPTS_A_DAY
     if lately:
         assert at >= max(lately) + BACK_OFF_S
+
+
+def test_repairs_that_had_to_wait_come_rarer_and_take_nothing_from_those_of_the_day(unit):
+    waited = attempts_while_broken(unit, 12, how=unit.waits)
+    assert [later - earlier for earlier, later in zip(waited, waited[1:])][:5] == [
+        BACK_OFF_S * 2**number for number in range(5)
+    ]
+    unit.repair = unit.heals
+    for _ in range(40):
+        if unit.look().outcome:
+            break
+    assert unit.record.whole, "dawn has come, and the day's six are still there"
+
+
+def test_fault_of_the_tool_is_an_attempt_as_well_and_a_restart_does_not_forget_it(unit):
+    unit.repair = unit.breaks
+    unit.break_it()
+    unit.look()
+    outcome = unit.look().outcome
+    assert outcome.verdict == verdicts.FAILED
+    assert "ZeroDivisionError: a fault of the tool" in outcome.reason
+    unit.restarts()
+    assert unit.look(1).outcome is None
+    assert unit.look(1).outcome is None
+    assert unit.made.store.history()[-1]["reason"] == outcome.reason
+
+
+def test_who_has_looked_already_repairs_at_once(unit):
+    unit.break_it()
+    unit.repair = unit.heals
+    assert unit.look(at_once=True).outcome.verdict == verdicts.HEALED
 
 
 # -- who is asked ------------------------------------------------------------------------------------------------
@@ -347,7 +385,9 @@ def command(unit, monkeypatch):
     monkeypatch.setattr(cli, "load", lambda path: unit.made.settings)
     monkeypatch.setattr(cli, "settings_from", lambda path, told: unit.made.settings)
     monkeypatch.setattr(cli.Run, "on_this_unit", on_this_unit)
-    monkeypatch.setattr(healing, "heal", lambda run, hand_over: heal(run, unit.made.engine, hand_over))
+    monkeypatch.setattr(
+        healing, "heal", lambda run, hand_over, at_once: heal(run, unit.made.engine, hand_over, at_once)
+    )
     return run_as
 
 

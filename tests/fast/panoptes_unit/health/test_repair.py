@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
 from pathlib import Path
 
 import pytest
@@ -231,12 +231,30 @@ def test_boot_goes_on_with_a_repair_that_was_cut_short(unit, monkeypatch, capsys
     with pytest.raises(PowerCut):
         unit.repair(dies_at="repair-fetch:before")
     monkeypatch.setattr(cli, "settings_from", lambda *_, **__: unit.settings)
-    monkeypatch.setattr(
-        cli.Run, "on_this_unit", classmethod(lambda cls, *_, **__: replace(unit.transaction("recover").run))
-    )
+    monkeypatch.setattr(cli.Run, "on_this_unit", classmethod(lambda cls, *_, **__: unit.transaction("recover").run))
     assert cli.main(["recover", "--json", "--quiet"]) == OK
     assert json.loads(capsys.readouterr().out)["verdict"] == verdicts.HEALED
     assert unit.whole() == unit.good
+
+
+def test_boot_leaves_a_repair_that_was_cut_short_to_the_service_that_may_do_all_that_it_takes(
+    unit, monkeypatch, capsys, tmp_path
+):
+    unit.break_it("layer")
+    with pytest.raises(PowerCut):
+        unit.repair(dies_at="repair-fetch:before")
+    asked = tmp_path / "asked"
+    program = tmp_path / "bin" / "systemctl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" > {asked}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(cli, "settings_from", lambda *_, **__: unit.settings)
+    monkeypatch.setattr(cli.Run, "on_this_unit", classmethod(lambda cls, *_, **__: unit.transaction("recover").run))
+    assert cli.main(["recover", "--json", "--quiet", "--hand-over", "panoptes-repair.service"]) == OK
+    assert json.loads(capsys.readouterr().out)["verdict"] == verdicts.INTERRUPTED
+    assert asked.read_text() == "start --no-block panoptes-repair.service\n"
+    assert not unit.store.journal_path.exists()
 
 
 def test_update_after_a_repair_that_was_cut_short_is_not_held_up(unit):
@@ -327,7 +345,7 @@ def test_while_it_observes_what_works_goes_on_and_what_does_not_is_mended(unit, 
     unit.break_it("layer")
     outcome = unit.repair()
     assert outcome.verdict == verdicts.DEFERRED
-    assert "observing" in outcome.reason
+    assert "config-server is exited; observing" in outcome.reason
     assert unit.engine.running["messaging-hub"] == hub
     unit.observing(tmp_path, "parked")
     assert unit.repair().verdict == verdicts.HEALED

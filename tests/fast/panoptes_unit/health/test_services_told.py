@@ -50,7 +50,7 @@ def test_service_on_another_image_or_stopped_is_told_with_the_same_remedy(unit):
         wholeness._services(wholeness.Seen(unit.settings))
     unit.engine.running["messaging-hub"] = hub._replace(status="exited")
     assert told(unit)["messaging-hub"] == "exited"
-    with pytest.raises(UnitError, match="messaging-hub is exited: panoptes-unit deploy$"):
+    with pytest.raises(UnitError, match="messaging-hub is exited: panoptes-unit repair$"):
         wholeness._services(wholeness.Seen(unit.settings))
 
 
