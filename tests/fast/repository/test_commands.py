@@ -118,6 +118,8 @@ OTHERWISE = {
     'panoptes-unit lock --hours 48 --reason "campaign"': (TOOL, 'unit("lock", "--hours", "2", "--reason"'),
     'panoptes-unit pin --reason "…"': (TOOL, 'unit("pin", "--reason", "campaign")'),
     "panoptes-unit doctor": (TOOL, 'unit("doctor"'),
+    "docker rm --force messaging-hub": ("molecule/heal/tests/test_by_itself.py", "docker rm --force messaging-hub"),
+    "panoptes-unit history -n 1": ("lab/unit_under_test.py", '"history", "-n", "1"'),
     "panoptes-unit history": (TOOL, 'unit("history")'),
     "panoptes-unit recover": (TOOL, 'unit("recover", '),
     "panoptes-unit repair": ("lab/patient.py", 'tool("repair"'),
