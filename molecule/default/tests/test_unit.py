@@ -26,6 +26,17 @@ def config(host):
     return unit.config(host)
 
 
+def test_unit_looks_at_itself_and_finds_itself_whole(host):
+    timer = host.service("panoptes-health.timer")
+    assert timer.is_enabled
+    assert timer.is_running
+    done = host.run("systemctl start panoptes-health.service")  # what the timer starts, in its sandbox
+    log = host.run("journalctl --unit panoptes-health.service --output cat --no-pager").stdout
+    assert done.rc == 0, done.stderr + log
+    found = json.loads(host.check_output("cat /run/panoptes/health.json"))
+    assert found["whole"] is True, f"{found}{log}"
+
+
 def test_engine_is_enabled_and_running(host):
     docker = host.service("docker")
     assert docker.is_enabled
