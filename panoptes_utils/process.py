@@ -43,6 +43,16 @@ def find_program(*names: Any, variable: Optional[str] = None) -> str:
     raise InvalidSystemCommand(f"{told}: no such program on PATH; the panoptes-base image carries it")
 
 
+def file_argument(path: Any) -> str:
+    """A file's name as an argument that no program takes for an option, though it begins with a dash.
+
+    Example:
+        >>> file_argument("-1.fits"), file_argument("1.fits")
+        ('./-1.fits', '1.fits')
+    """
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def start(command: Sequence[Any], **kwargs: Any) -> subprocess.Popen[str]:
     """Start a program as the leader of its own process group.
 

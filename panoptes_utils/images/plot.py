@@ -6,6 +6,7 @@ from typing import Any, Optional, Sequence
 
 import matplotlib as mpl
 import numpy as np
+from astropy.visualization import AsinhStretch, ImageNormalize, ZScaleInterval
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from mpl_toolkits.axes_grid1 import make_axes_locatable
@@ -24,6 +25,31 @@ def get_palette(cmap: str = "inferno") -> mpl.colors.Colormap:
         KeyError: no such map.
     """
     return mpl.colormaps[cmap].with_extremes(over="w", under="k", bad="g")
+
+
+def star_norm(data: np.ndarray, clip_percent: float = 99.9) -> ImageNormalize:
+    """Return how the values of an image become colours, so that the sky and faint stars are seen beside bright ones.
+
+    Args:
+        data: numpy.ndarray, any shape; NaN, infinity and masked pixels are left out.
+        clip_percent: percent of the pixels that are not brighter than the brightest colour.
+
+    Returns:
+        astropy.visualization.ImageNormalize: from the lower limit that ZScale finds, with an asinh stretch that is
+        linear about as far as ZScale's upper limit.
+
+    Raises:
+        ValueError: no pixel has a value.
+    """
+    values = np.ma.masked_invalid(np.ma.asarray(data)).compressed()
+    if not len(values):
+        raise ValueError("no pixel has a value")
+    low, knee = (float(limit) for limit in ZScaleInterval().get_limits(values))
+    high = max(float(np.percentile(values, clip_percent)), knee)
+    if high <= low:
+        high = low + max(1e-9, abs(low) * 1e-9)  # a flat image
+    soft = float(np.clip((knee - low) / (high - low), 1e-3, 1.0))
+    return ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(soft), clip=False)
 
 
 def add_colorbar(axes_image: Any, size: str = "5%", pad: float = 0.05, orientation: str = "vertical") -> Any:
@@ -86,10 +112,10 @@ class _HalfPixel(MultipleLocator):
 def show_stamps(
     stamps: Sequence[Any], titles: Optional[Sequence[str]] = None, cmap: str = "inferno", columns: int = 4
 ) -> Figure:
-    """Return a figure of small images side by side, all on one scale.
+    """Return a figure of small images side by side, each on its own scale: a faint star is seen beside a bright one.
 
     Args:
-        stamps: list of numpy.ndarray, shape (height, width).
+        stamps: list of numpy.ndarray, shape (height, width), with a pixel that has a value.
         titles: list of str.
         cmap: name of a colour map.
         columns: images in a row.
@@ -98,20 +124,17 @@ def show_stamps(
         matplotlib.figure.Figure
 
     Raises:
-        ValueError: no stamps.
+        ValueError: no stamps, or one without a value.
     """
     if not len(stamps):
         raise ValueError("stamps is empty")
-    low = min(float(stamp.min()) for stamp in stamps)
-    high = max(float(stamp.max()) for stamp in stamps)
     columns = min(columns, len(stamps))
     rows = -(-len(stamps) // columns)
     figure = Figure(figsize=(3 * columns, 3 * rows))
     for number, stamp in enumerate(stamps):
         axes = figure.add_subplot(rows, columns, number + 1)
-        shown = axes.imshow(stamp, origin="lower", cmap=get_palette(cmap), vmin=low, vmax=high)
+        shown = axes.imshow(stamp, origin="lower", cmap=get_palette(cmap), norm=star_norm(stamp, 100))
         if titles:
             axes.set_title(titles[number])
-        if number % columns == columns - 1 or number == len(stamps) - 1:
-            add_colorbar(shown)
+        add_colorbar(shown)
     return figure

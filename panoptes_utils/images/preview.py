@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from panoptes_utils.files import replacing
+from panoptes_utils.images.fits.opening import FITS_SUFFIXES, PACKED_SUFFIXES
 from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
 from panoptes_utils.time import current_time
 from panoptes_utils.utils import normalize_file_input
 
-_FITS = (".fits", ".fz")
+_FITS = (*FITS_SUFFIXES, *PACKED_SUFFIXES)
 _RAW = (".cr2", ".dng")
 
 
@@ -36,7 +37,7 @@ def make_pretty_image(
     """Make a JPEG of an image, beside it.
 
     Args:
-        fname: path, or open file, of a `.fits`, `.fits.fz`, `.cr2` or `.dng`.
+        fname: path, or open file, of a FITS image (`.fits`, `.fits.fz`, `.fits.gz`, …), `.cr2` or `.dng`.
         title: text on the image; file name and time by default.
         img_type: suffix that says what it is, if its name does not.
         link_path: a symbolic link that is made to point to the new image.

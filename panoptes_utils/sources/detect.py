@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 from astropy.io import ascii as ascii_table
-from astropy.io import fits
 
 from panoptes_utils.error import IllegalValue, InvalidSystemCommand, SolveError
-from panoptes_utils.images.fits.io import getwcs, is_packed, readable_image
+from panoptes_utils.images.fits.opening import Extension, readable_image, write_plain
+from panoptes_utils.images.fits.solution import solution_wcs
 from panoptes_utils.process import find_program, run
 from panoptes_utils.sources.match import get_catalog_match
+from panoptes_utils.utils import normalize_file_input
 
 HERE = Path(__file__).parent
 # Seconds that SExtractor may take.
@@ -34,25 +35,29 @@ MAX_ELLIPTICITY = 0.6
 
 
 def lookup_point_sources(
-    fits_file: Union[str, Path],
+    fits_file: Any,
     catalog_match: bool = False,
     method: str = "sextractor",
     force_new: bool = False,
     wcs: Any = None,
     min_fwhm: float = MIN_FWHM,
     edge: int = EDGE,
+    extension: Optional[Extension] = None,
+    plane: Optional[int] = None,
     **kwargs: Any,
 ) -> pd.DataFrame:
     """Return the point sources in an image.
 
     Args:
-        fits_file: path, `.fits` or `.fits.fz`.
+        fits_file: path, or open file, of a FITS image.
         catalog_match: add the Tycho-2 star that each source is and leave out those that are none; needs a solution.
         method: "sextractor"; or "sep" or "photutils", which need no program.
         force_new: accepted for older callers; the image is always looked at anew.
-        wcs: astropy WCS to use instead of the file's.
+        wcs: astropy WCS to use instead of the file's solution; coordinates there that are no solution are not used.
         min_fwhm: narrower sources are left out, pixels.
         edge: pixels at the border where sources are left out.
+        extension: number or name of the header-data unit; by default the first with an image.
+        plane: of a cube; their mean by default.
         kwargs: for `get_catalog_match`.
 
     Returns:
@@ -70,12 +75,11 @@ def lookup_point_sources(
     """
     if method not in _METHODS:
         raise IllegalValue(f"method={method!r} is not one of {', '.join(_METHODS)}")
-    path = Path(fits_file)
-    _, data = readable_image(path)
-    if data.ndim != 2:
-        raise IllegalValue(f"{path}: not an image of two dimensions: {data.shape}")
-    wcs = wcs if wcs is not None else getwcs(path)
-    if catalog_match and not wcs.is_celestial:
+    path = normalize_file_input(fits_file)
+    header, data = readable_image(path, extension, plane)
+    wcs = wcs if wcs is not None else solution_wcs(header)
+    solved = wcs is not None and wcs.is_celestial
+    if catalog_match and not solved:
         raise SolveError(f"{path}: has no astrometric solution to match sources with; solve it first")
     sources = _METHODS[method](path, data)
     height, width = data.shape
@@ -83,7 +87,7 @@ def lookup_point_sources(
     kept &= sources["x"].between(edge + 1, width - edge) & sources["y"].between(edge + 1, height - edge)
     sources = sources[kept].sort_values("flux_best", ascending=False).reset_index(drop=True)
     sources["ra"], sources["dec"] = np.nan, np.nan
-    if wcs.is_celestial and len(sources):
+    if solved and len(sources):
         # Not SExtractor's own coordinates: it does not know the distortion that astrometry.net fits.
         sky = wcs.pixel_to_world(sources["x"].to_numpy() - 1, sources["y"].to_numpy() - 1).icrs
         sources["ra"], sources["dec"] = sky.ra.deg, sky.dec.deg
@@ -96,10 +100,7 @@ def _by_sextractor(path: Path, data: np.ndarray) -> pd.DataFrame:
     program = find_program("source-extractor", "sextractor", "sex", variable="SEXTRACTOR")
     with tempfile.TemporaryDirectory(prefix="panoptes-sources-") as folder:
         image = Path(folder) / "image.fits"
-        if is_packed(path):
-            fits.PrimaryHDU(data).writeto(image)
-        else:
-            image.symlink_to(path.resolve())
+        write_plain(data, image)
         catalogue = Path(folder) / "sources.cat"
         command = [program, image, "-c", HERE / "panoptes.sex", "-CATALOG_NAME", catalogue]
         command += ["-PARAMETERS_NAME", HERE / "panoptes.param", "-FILTER_NAME", HERE / "panoptes.conv"]

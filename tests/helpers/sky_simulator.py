@@ -49,10 +49,11 @@ class Frame:
     header: dict
 
     def write(self, path, solved=False):
-        """Write the image, with its true WCS if `solved`; return the path as str."""
+        """Write the image, with its true WCS as a solution if `solved`; return the path as str."""
         header = fits.Header(list(self.header.items()))
         if solved:
             header.update(self.wcs.to_header())
+            header["SOLVER"] = "astrometry.net"
         fits.PrimaryHDU(self.data, header).writeto(path, overwrite=True)
         return str(path)
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any, Dict, Optional
 
 import numpy as np
 import sep
 from astropy.table import Table
 
 from panoptes_utils.error import IllegalValue
-from panoptes_utils.images.fits.io import readable_image
+from panoptes_utils.images.fits.opening import readable_image
 
 # Times the rms of the background.
 THRESHOLD = 1.5
 
 
 def detect_sources(
-    fits_fname: Optional[Union[str, Path]] = None,
+    fits_fname: Any = None,
     data: Optional[np.ndarray] = None,
     subtract_background: bool = True,
     background_params: Optional[Dict[str, Any]] = None,
@@ -26,7 +25,7 @@ def detect_sources(
     """Return the sources in an image.
 
     Args:
-        fits_fname: path, `.fits` or `.fits.fz`; or else
+        fits_fname: path, or open file, of a FITS image; or else
         data: numpy.ndarray, shape (height, width); pixels that are NaN are left out.
         subtract_background: estimate and subtract a smooth background first.
         background_params: dict for `sep.Background`.

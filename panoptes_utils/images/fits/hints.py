@@ -1,15 +1,15 @@
 """What is known of a frame before it is solved: from an earlier solution, the mount or the camera."""
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, List, Optional
 
 from astropy import units as u
 from astropy.coordinates import Angle
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
+
+from panoptes_utils.images.fits.solution import celestial_of, is_solved
 
 # Degrees around the position in the header that are searched: a PANOPTES mount is that good before it is
 # aligned.
@@ -69,8 +69,9 @@ def _finite(value: float) -> Optional[float]:
 def solve_hints(header: fits.Header) -> Hints:
     """Return what a header tells about where and at what scale to search.
 
-    An earlier solution is best; then the position of the mount; a pixel scale may stand as such, or follow
-    from pixel size and focal length. What makes no sense is ignored.
+    An earlier solution is best; then the position of the mount, then what coordinates are there that are no solution. A
+    pixel scale may stand as such, follow from pixel size and focal length, or from those coordinates. What makes no
+    sense is ignored.
 
     Args:
         header: astropy.io.fits.Header.
@@ -83,13 +84,9 @@ def solve_hints(header: fits.Header) -> Hints:
         >>> solve_hints(fits.Header({"RA-MNT": 301.6, "DEC-MNT": 44.5, "XPIXSZ": 4.3, "FOCALLEN": 85}))
         Hints(ra=301.6, dec=44.5, radius=15.0, scale=10.43...)
     """
-    wcs = celestial_of(header)
-    if wcs is not None and header.get("NAXIS1") and header.get("NAXIS2"):
-        centre = wcs.pixel_to_world(header["NAXIS1"] / 2 - 0.5, header["NAXIS2"] / 2 - 0.5).icrs
-        solved = float(proj_plane_pixel_scales(wcs).mean()) * 3600
-        if math.isfinite(solved) and math.isfinite(centre.ra.deg):
-            width = solved * max(header["NAXIS1"], header["NAXIS2"]) / 3600
-            return Hints(float(centre.ra.deg), float(centre.dec.deg), max(1.0, width), solved)
+    guess = _of_coordinates(header)
+    if guess is not None and is_solved(header):
+        return guess
     ra: Optional[float] = None
     dec: Optional[float] = None
     for ra_key, dec_key in _POSITION_KEYS:
@@ -97,21 +94,36 @@ def solve_hints(header: fits.Header) -> Hints:
         if ra is not None and dec is not None and 0 <= ra <= 360 and -90 <= dec <= 90:
             break
         ra = dec = None
+    if ra is None and guess is not None:
+        ra, dec = guess.ra, guess.dec
     scales = [_number(header.get(key)) for key in _SCALE_KEYS]
     pixel, focal = _number(header.get("XPIXSZ")), _number(header.get("FOCALLEN"))
     if pixel and focal:
         scales.append(206.264806 * pixel / focal)  # micrometres over millimetres to arcsec
-    # Beyond these no frame of a camera with a lens lies; headers hold zeros and other people's units.
-    scale = next((value for value in scales if value and 0.1 < value < 600), None)
-    return Hints(ra, dec, scale=scale)
+    if guess is not None:
+        scales.append(guess.scale)
+    return Hints(ra, dec, scale=next((value for value in scales if _may_be(value)), None))
 
 
-def celestial_of(header: fits.Header) -> Optional[WCS]:
-    """The celestial coordinate system of a header, or None."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header)
-    except Exception:
+def _may_be(scale: Optional[float]) -> bool:
+    """Whether a camera with a lens can have that scale; headers hold zeros, defaults and other people's units."""
+    return scale is not None and 0.1 < scale < 600
+
+
+def _of_coordinates(header: fits.Header) -> Optional[Hints]:
+    """Centre and scale as the coordinates in a header have them, solution or not, or None."""
+    wcs = celestial_of(header)
+    if wcs is None or not (header.get("NAXIS1") and header.get("NAXIS2")):
         return None
-    return wcs.celestial if wcs.is_celestial else None
+    try:
+        centre = wcs.pixel_to_world(header["NAXIS1"] / 2 - 0.5, header["NAXIS2"] / 2 - 0.5).icrs
+        ra, dec = float(centre.ra.deg), float(centre.dec.deg)
+        scale = float(proj_plane_pixel_scales(wcs).mean()) * 3600
+    except Exception:  # what coordinates that were made up raise is not known
+        return None
+    if not (math.isfinite(ra) and math.isfinite(dec)):
+        return None
+    if not (math.isfinite(scale) and _may_be(scale)):
+        return Hints(ra, dec)
+    width = scale * max(header["NAXIS1"], header["NAXIS2"]) / 3600
+    return Hints(ra, dec, max(1.0, width) if is_solved(header) else DEFAULT_RADIUS, scale)

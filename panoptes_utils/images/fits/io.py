@@ -3,73 +3,56 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Tuple, Union
+from typing import Any, Dict, Optional, Union
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
-from panoptes_utils.error import IllegalValue, PanError
 from panoptes_utils.files import replacing
+from panoptes_utils.images.fits.opening import Extension, extension_of, named_errors
 from panoptes_utils.logging import logger
-
-FITS_SUFFIXES = (".fits", ".fit", ".fts", ".new")
+from panoptes_utils.utils import normalize_file_input
 
 
 def is_packed(fname: Union[str, Path]) -> bool:
-    """Whether the name is that of an fpacked file (`.fz`), whose image is in extension 1."""
-    return Path(fname).suffix.lower() == ".fz"
+    """Whether the name is that of an fpacked file (`.fz`)."""
+    return normalize_file_input(fname).suffix.lower() == ".fz"
 
 
-def extension_of(fname: Union[str, Path]) -> int:
-    """Number of the header-data unit that holds the image: 1 in an fpacked file, else 0."""
-    return 1 if is_packed(fname) else 0
+def _at_image(fname: Any, args: Any, kwargs: Dict[str, Any]) -> Path:
+    """The path; where the caller names no extension, `kwargs` gets that of the image."""
+    path = normalize_file_input(fname)
+    if not args and not {"ext", "extname"} & set(kwargs):
+        kwargs["ext"] = extension_of(path)
+    return path
 
 
-@contextmanager
-def _named_errors(fname: Union[str, Path]) -> Iterator[None]:
-    """Turn what astropy says of a damaged file into one error that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyUserWarning)  # the error that follows says it
-            yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except (OSError, ValueError, TypeError, IndexError, KeyError, fits.VerifyError) as error:
-        if isinstance(error, PanError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise IllegalValue(f"{fname}: not a readable FITS image: {reason}") from error
-
-
-def getdata(fname: Union[str, Path], *args: Any, **kwargs: Any) -> np.ndarray:
+def getdata(fname: Any, *args: Any, **kwargs: Any) -> np.ndarray:
     """Return the pixels of a FITS file.
 
     Args:
-        fname: path, `.fits` or `.fits.fz`.
+        fname: path, or open file, of a FITS image.
         args, kwargs: for `astropy.io.fits.getdata`; by default the extension that holds the image.
 
     Returns:
-        numpy.ndarray: shape (height, width).
+        numpy.ndarray: shape (height, width), or that of a cube.
 
     Raises:
         FileNotFoundError: no such file.
         IllegalValue: not a FITS file, truncated, or without pixels.
     """
-    if not args and "ext" not in kwargs and "extname" not in kwargs:
-        kwargs["ext"] = extension_of(fname)
-    with _named_errors(fname):
-        return fits.getdata(fname, *args, **kwargs)
+    path = _at_image(fname, args, kwargs)
+    with named_errors(path):
+        return fits.getdata(path, *args, **kwargs)
 
 
-def getheader(fname: Union[str, Path], *args: Any, **kwargs: Any) -> fits.Header:
+def getheader(fname: Any, *args: Any, **kwargs: Any) -> fits.Header:
     """Return the header of the image in a FITS file.
 
     Args:
-        fname: path, `.fits` or `.fits.fz`.
+        fname: path, or open file, of a FITS image.
         args, kwargs: for `astropy.io.fits.getheader`.
 
     Returns:
@@ -79,17 +62,16 @@ def getheader(fname: Union[str, Path], *args: Any, **kwargs: Any) -> fits.Header
         FileNotFoundError: no such file.
         IllegalValue: not a FITS file.
     """
-    if not args and "ext" not in kwargs and "extname" not in kwargs:
-        kwargs["ext"] = extension_of(fname)
-    with _named_errors(fname):
-        return fits.getheader(fname, *args, **kwargs)
+    path = _at_image(fname, args, kwargs)
+    with named_errors(path):
+        return fits.getheader(path, *args, **kwargs)
 
 
-def getval(fname: Union[str, Path], *args: Any, **kwargs: Any) -> Any:
+def getval(fname: Any, *args: Any, **kwargs: Any) -> Any:
     """Return the value of one header key.
 
     Args:
-        fname: path, `.fits` or `.fits.fz`.
+        fname: path, or open file, of a FITS image.
         args, kwargs: for `astropy.io.fits.getval`, the key first.
 
     Raises:
@@ -101,47 +83,29 @@ def getval(fname: Union[str, Path], *args: Any, **kwargs: Any) -> Any:
     return getheader(fname, *rest, **kwargs)[keyword]
 
 
-def getwcs(fname: Union[str, Path], *args: Any, **kwargs: Any) -> WCS:
-    """Return the world coordinate system of a FITS file.
+def getwcs(fname: Any, *args: Any, extension: Optional[Extension] = None, **kwargs: Any) -> WCS:
+    """Return the world coordinate system that the header of an image holds.
 
     Args:
-        fname: path, `.fits` or `.fits.fz`.
+        fname: path, or open file, of a FITS image.
         args, kwargs: for `astropy.wcs.WCS`, after the header.
+        extension: number or name of the header-data unit; by default the first with an image.
 
     Returns:
-        astropy.wcs.WCS: `is_celestial` is False when the image is not solved.
+        astropy.wcs.WCS: `is_celestial` tells that it is one of the sky. Whether that is a solution or what a mount or a
+        driver guessed, `is_solved` tells of the header.
 
     Raises:
         FileNotFoundError: no such file.
         IllegalValue: not a FITS file, or its coordinate keys contradict each other.
     """
-    header = getheader(fname)
-    with _named_errors(fname), warnings.catch_warnings():
+    path = normalize_file_input(fname)
+    header = getheader(path, ext=extension_of(path, extension))
+    if header.get("NAXIS", 0) > 2 and len(args) < 4:
+        kwargs.setdefault("naxis", 2)  # all planes of a cube show the same sky
+    with named_errors(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # it tells that a date was written in two ways
         return WCS(header, *args, **kwargs)
-
-
-def readable_image(fname: Union[str, Path]) -> Tuple[fits.Header, np.ndarray]:
-    """Return header and pixels of an image that something can be found on.
-
-    Args:
-        fname: path, `.fits` or `.fits.fz`.
-
-    Returns:
-        tuple: astropy.io.fits.Header and numpy.ndarray.
-
-    Raises:
-        FileNotFoundError: no such file.
-        IllegalValue: not a FITS file, truncated, without pixels, or with no finite pixel.
-    """
-    if not Path(fname).is_file():
-        raise FileNotFoundError(f"{fname}: no such file")
-    data = getdata(fname, memmap=False)
-    if data.ndim < 2 or data.size == 0:
-        raise IllegalValue(f"{fname}: not an image: its shape is {data.shape}")
-    if data.dtype.kind == "f" and not np.isfinite(data).any():
-        raise IllegalValue(f"{fname}: no pixel has a value (all are NaN)")
-    return getheader(fname), data
 
 
 def write_fits(

@@ -12,10 +12,11 @@ from astropy import units as u
 from astropy.io import fits
 
 from panoptes_utils.files import replacing
-from panoptes_utils.images.fits.io import extension_of, getheader, is_packed
+from panoptes_utils.images.fits.io import getheader
+from panoptes_utils.images.fits.opening import extension_of
 from panoptes_utils.logging import logger
 from panoptes_utils.time import as_utc
-from panoptes_utils.utils import get_quantity_value
+from panoptes_utils.utils import get_quantity_value, normalize_file_input
 
 PATH_MATCHER = re.compile(
     r"(?P<unit_id>PAN\d{3})[/_](?P<camera_id>[0-9A-Za-z]+)[/_]"
@@ -171,11 +172,11 @@ _OBSERVATION_KEYS = {
 }
 
 
-def update_observation_headers(file_path: Union[str, Path], info: Dict[str, Any]) -> bool:
+def update_observation_headers(file_path: Any, info: Dict[str, Any]) -> bool:
     """Write what is known of an observation into the header of its image.
 
     Args:
-        file_path: path of a FITS image.
+        file_path: path, or open file, of a FITS image.
         info: dict with any of `image_id`, `sequence_id`, `field_name`, `ra_mnt`, `ha_mnt`, `dec_mnt` (degrees or
             Quantities), `equinox` (2000 if not given), `airmass`, `filter`, `latitude`, `longitude`, `elevation`,
             `moon_separation`, `moon_fraction`, `creator`, `camera_uid`, `observer`, `origin`, `tracking_rate_ra`.
@@ -187,11 +188,12 @@ def update_observation_headers(file_path: Union[str, Path], info: Dict[str, Any]
         FileNotFoundError: no such file.
         error.IllegalValue: not a FITS file.
     """
-    path = Path(file_path)
-    getheader(path)
+    path = normalize_file_input(file_path)
+    number = extension_of(path)
+    getheader(path, ext=number)
     info = {"equinox": 2000.0, **info}
-    with fits.open(path, do_not_scale_image_data=not is_packed(path), memmap=False) as hdus:
-        header = hdus[extension_of(path)].header
+    with fits.open(path, do_not_scale_image_data=True, memmap=False, disable_image_compression=True) as hdus:
+        header = hdus[number].header
         for name, value in info.items():
             if name not in _OBSERVATION_KEYS or value is None:
                 continue

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from panoptes_utils.error import InvalidSystemCommand
 from panoptes_utils.files import replacing
 from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
+from panoptes_utils.utils import normalize_file_input
 
 # Seconds; a frame of 18 megapixels takes under two on a Raspberry Pi.
 TIME_LIMIT = 60
 
 
-def fpack(fits_fname: Union[str, Path], unpack: bool = False, overwrite: bool = True) -> str:
+def fpack(fits_fname: Any, unpack: bool = False, overwrite: bool = True) -> str:
     """Compress an image to `.fz`, or the reverse; the file it was made from is removed.
 
     Args:
-        fits_fname: path of a `.fits` file, or of a `.fits.fz` to unpack.
+        fits_fname: path, or open file, of a `.fits` file, or of a `.fits.fz` to unpack.
         unpack: decompress.
         overwrite: replace the result if it exists.
 
@@ -32,21 +34,21 @@ def fpack(fits_fname: Union[str, Path], unpack: bool = False, overwrite: bool = 
         InvalidSystemCommand: the program failed, as on a truncated file; the file is as it was.
         Timeout: it took over a minute.
     """
-    path = Path(fits_fname)
+    path = normalize_file_input(fits_fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     packed = path.suffix.lower() == ".fz"
     if packed != unpack:
-        return str(fits_fname)
+        return str(path)
     target = path.with_suffix("") if unpack else path.with_name(path.name + ".fz")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: exists already; pass overwrite=True to replace it")
     try:
         with replacing(target) as draft:
-            (_unpack_to if unpack else pack_to)(path, draft)
+            (_unpack_to if unpack else _pack_to)(path, draft)
     except _NoProgramError as error:
         logger.warning(f"{path}: left as it is: {error.msg}")
-        return str(fits_fname)
+        return str(path)
     path.unlink()
     return str(target)
 
@@ -68,18 +70,20 @@ def _program(name: str) -> str:
         raise _NoProgramError(error.msg) from error
 
 
-def pack_to(path: Path, target: Path) -> None:
-    """Compress `path` into `target`, which is overwritten.
-
-    Raises:
-        InvalidSystemCommand: no fpack on PATH, or it failed.
-    """
-    program = _program("fpack")
-    with Path(target).open("wb") as out:  # both programs refuse to overwrite, so they write to standard output
-        run([program, "-S", path], TIME_LIMIT, check=True, stdout=out)
+def _pack_to(path: Path, target: Path) -> None:
+    _filter("fpack", path, target)
 
 
 def _unpack_to(path: Path, target: Path) -> None:
-    program = _program("funpack")
-    with Path(target).open("wb") as out:
-        run([program, "-S", path], TIME_LIMIT, check=True, stdout=out)
+    _filter("funpack", path, target)
+
+
+def _filter(name: str, path: Path, target: Path) -> None:
+    """Let a program of CFITSIO write what it makes of `path` into `target`, which is overwritten."""
+    program = _program(name)
+    with tempfile.TemporaryDirectory(prefix="panoptes-pack-") as folder:
+        # CFITSIO takes brackets and more in a name for instructions.
+        plain = Path(folder) / f"image{''.join(path.suffixes[-1:])}"
+        plain.symlink_to(path.resolve())
+        with Path(target).open("wb") as out:  # both programs refuse to overwrite, so they write to standard output
+            run([program, "-S", plain], TIME_LIMIT, check=True, stdout=out)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Optional, Tuple
 
-import numpy as np
-from astropy.visualization import ImageNormalize, LinearStretch, PercentileInterval
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from panoptes_utils.error import IllegalValue
 from panoptes_utils.files import replacing
-from panoptes_utils.images.fits.io import getwcs, readable_image
-from panoptes_utils.images.plot import add_colorbar, get_palette
+from panoptes_utils.images.fits.opening import Extension, readable_image, stem_of
+from panoptes_utils.images.fits.solution import solution_wcs
+from panoptes_utils.images.plot import add_colorbar, get_palette, star_norm
 from panoptes_utils.time import current_time
+from panoptes_utils.utils import normalize_file_input
 
 
 def fits_to_jpg(
@@ -25,18 +23,23 @@ def fits_to_jpg(
     alpha: float = 0.2,
     number_ticks: int = 7,
     clip_percent: float = 99.9,
+    extension: Optional[Extension] = None,
+    plane: Optional[int] = None,
     **kwargs: Any,
 ) -> str:
     """Make a JPEG of a FITS image, beside it.
 
     Args:
-        fname: path, `.fits` or `.fits.fz`.
+        fname: path, or open file, of a FITS image.
         title: text above the image; field, exposure and time from the header by default.
         figsize: inches.
         dpi: dots per inch.
-        alpha: opacity of the coordinate grid, drawn where the image is solved.
+        alpha: opacity of the coordinate grid, drawn where the image is solved (`is_solved`).
         number_ticks: on each axis.
-        clip_percent: percent of the pixels within the range of the colours.
+        clip_percent: percent of the pixels that are not brighter than the brightest colour. The sky is dark, but not
+            black: ZScale finds its level, and an asinh stretch shows faint stars beside bright ones.
+        extension: number or name of the header-data unit; by default the first with an image.
+        plane: of a cube; their mean by default.
 
     Returns:
         str: path of the JPEG.
@@ -45,13 +48,10 @@ def fits_to_jpg(
         FileNotFoundError: no such file.
         IllegalValue: it is not a FITS image.
     """
-    header, data = readable_image(fname)
-    if data.ndim != 2:
-        raise IllegalValue(f"{fname}: a preview needs an image of two dimensions, not {data.shape}")
-    name = Path(fname).name
-    for suffix in (".fz", ".fits"):
-        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
-    target = Path(fname).with_name(name + ".jpg")
+    path = normalize_file_input(fname)
+    header, data = readable_image(path, extension, plane)
+    name = stem_of(path)
+    target = path.with_name(name + ".jpg")
 
     if title is None:
         when = header.get("DATE-OBS") or current_time(pretty=True)
@@ -60,13 +60,9 @@ def fits_to_jpg(
         title = f"{header.get('FIELD', name)}{seconds} {str(when).replace('T', ' ')}"
     figure = Figure(figsize=figsize, dpi=dpi)
     FigureCanvasAgg(figure)  # no pyplot: nothing to close, no display looked for
-    try:
-        wcs = getwcs(fname)
-        celestial = wcs.is_celestial
-    except IllegalValue:
-        celestial = False
-    axes: Any = figure.add_subplot(1, 1, 1, projection=wcs if celestial else None)
-    if celestial:
+    wcs = solution_wcs(header)
+    axes: Any = figure.add_subplot(1, 1, 1, projection=wcs)
+    if wcs is not None:
         axes.coords.grid(True, color="white", ls="-", alpha=alpha)
         for number, label in enumerate(("Right ascension", "Declination")):
             axes.coords[number].set_axislabel(label)
@@ -76,11 +72,8 @@ def fits_to_jpg(
             axis.set_major_locator(_max_ticks(number_ticks))
         axes.set_xlabel("X / pixels")
         axes.set_ylabel("Y / pixels")
-    shown = data[np.isfinite(data)] if data.dtype.kind == "f" else data
-    low, high = PercentileInterval(clip_percent).get_limits(shown)
-    norm = ImageNormalize(vmin=low, vmax=max(high, low + 1e-9), stretch=LinearStretch(), clip=False)
-    image = axes.imshow(data, norm=norm, cmap=get_palette("inferno"), origin="lower")
-    if not celestial:
+    image = axes.imshow(data, norm=star_norm(data, clip_percent), cmap=get_palette("inferno"), origin="lower")
+    if wcs is None:
         add_colorbar(image)
     else:
         figure.colorbar(image)

@@ -1,42 +1,50 @@
 """Plate solving with astrometry.net's solve-field.
 
-What is known of a frame (position of the mount, pixel scale, an earlier solution) is tried first, because it
-makes the search several times shorter; the whole sky is searched only when that fails.
+What is known of a frame (position of the mount, pixel scale, coordinates that somebody wrote) is tried first, because
+it makes the search several times shorter; it may be wrong, and is given up step by step (`attempts`). What solve-field
+finds counts when stars support it (`evidence`).
 """
 
 from __future__ import annotations
 
 import math
-import re
+import os
 import subprocess
 import tempfile
 from pathlib import Path
 from time import monotonic
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
+import numpy as np
 from astropy.io import fits
 
 from panoptes_utils.error import IllegalValue, SolveError, Timeout
 from panoptes_utils.files import replacing
-from panoptes_utils.images.fits.hints import DEFAULT_RADIUS, Hints, celestial_of, solve_hints
-from panoptes_utils.images.fits.io import extension_of, getheader, is_packed, readable_image
-from panoptes_utils.logging import logger
-from panoptes_utils.process import find_program, run, start
-
-# Share of the time limit that a search with what is known may use before the whole sky is searched.
-HINTED_SHARE = 1 / 3
-
-# What the header of a solved image takes over from the solution, and what it loses of an earlier one.
-_WCS_KEY = re.compile(
-    r"(WCSAXES|WCSNAME|CTYPE\d|CUNIT\d|CRVAL\d|CRPIX\d|CDELT\d|CROTA\d|CD\d_\d|PC\d_\d|PV\d_\d+|LONPOLE|LATPOLE"
-    r"|RADESYS|EQUINOX|IMAGEW|IMAGEH|[AB]P?_ORDER|[AB]P?_DMAX|[AB]P?_\d_\d)$"
+from panoptes_utils.images.fits.attempts import DOWNSAMPLE, Attempt, Turns, plan
+from panoptes_utils.images.fits.evidence import weigh
+from panoptes_utils.images.fits.hints import DEFAULT_RADIUS, Hints, solve_hints
+from panoptes_utils.images.fits.io import getheader
+from panoptes_utils.images.fits.opening import (
+    PACKED_SUFFIXES,
+    extension_of,
+    filled,
+    readable_image,
+    stem_of,
+    write_plain,
 )
+from panoptes_utils.images.fits.solution import Evidence, is_solved, put_solution, solution_cards
+from panoptes_utils.logging import logger
+from panoptes_utils.process import file_argument, find_program, run, start
+from panoptes_utils.utils import normalize_file_input
 
 
 def default_options(timeout: float) -> List[str]:
-    """Options of solve-field as every PANOPTES frame is solved: any scale, quick detection, no by-products."""
+    """Options of solve-field as `solve_field` uses them: the scale of the header, quick detection, no by-products."""
+    return ["--guess-scale", *_usual_options(timeout), f"--downsample={DOWNSAMPLE}"]
+
+
+def _usual_options(timeout: float) -> List[str]:
     return [
-        "--guess-scale",
         f"--cpulimit={max(1, math.ceil(timeout))}",
         "--no-verify",
         "--crpix-center",
@@ -46,7 +54,6 @@ def default_options(timeout: float) -> List[str]:
         "--match=none",
         "--rdls=none",
         "--corr=none",
-        "--downsample=4",
         "--no-plots",
     ]
 
@@ -69,7 +76,7 @@ def _extra_options(kwargs: Dict[str, Any]) -> List[str]:
 
 
 def solve_field(
-    fname: Union[str, Path], timeout: float = 15, solve_opts: Optional[List[str]] = None, **kwargs: Any
+    fname: Any, timeout: float = 15, solve_opts: Optional[List[str]] = None, **kwargs: Any
 ) -> subprocess.Popen[str]:
     """Start solve-field on an image and return without waiting.
 
@@ -90,34 +97,39 @@ def solve_field(
     flags = {"overwrite": "--overwrite", "skip_solved": "--skip-solved"}
     chosen = [option for key, option in flags.items() if kwargs.pop(key, False)]
     options = list(solve_opts) if solve_opts is not None else default_options(timeout)
-    if is_packed(fname):
-        chosen.append(f"--extension={extension_of(fname)}")
-    return start([program, *options, *chosen, *_extra_options(kwargs), fname])
+    path = normalize_file_input(fname)
+    if path.is_file() and extension_of(path):
+        chosen.append(f"--extension={extension_of(path)}")
+    return start([program, *options, *chosen, *_extra_options(kwargs), file_argument(path)])
 
 
 def get_solve_field(
-    fname: Union[str, Path], replace: bool = True, overwrite: bool = True, timeout: float = 30, **kwargs: Any
+    fname: Any, replace: bool = True, overwrite: bool = True, timeout: float = 30, **kwargs: Any
 ) -> Dict[str, Any]:
     """Solve an image and write the solution into it.
 
     The image itself is not touched before its solved copy is complete on the disk; a rename puts that in its
-    place. By-products live in a private folder that is gone afterwards, whatever happens.
+    place. By-products live in a private folder that is gone afterwards, whatever happens. The solver sees the pixels
+    alone, so that nothing in the header misleads it.
 
     Args:
-        fname: path, `.fits` or `.fits.fz`.
-        replace: put the solution into the file; else beside it, as `NAME.new` (`NAME_solved.fits.fz`).
+        fname: path, or open file, of a FITS image: plain, in an extension, compressed in tiles (`.fz`) or with gzip.
+        replace: put the solution into the file; else beside it, as `NAME.new` (`NAME_solved.fits.fz`, `.gz`).
         overwrite: replace such a file if it exists.
         timeout: seconds in all.
-        kwargs: `skip_solved` (True): an image that has a solution is not solved again; `pixel_scale` in
-            arcsec per pixel; `ra`, `dec`, `radius` in degrees; `solve_opts`: options of solve-field instead
-            of any that are chosen here; and any option of solve-field with its dashes.
+        kwargs: `skip_solved` (True): an image that has a solution (`is_solved`) is not solved again; `pixel_scale` in
+            arcsec per pixel; `ra`, `dec`, `radius` in degrees; `extension`, number or name of the header-data unit;
+            `plane` of a cube (their mean by default); `solve_opts`: options of solve-field instead of any that are
+            chosen here, with the header for it to read; and any option of solve-field with its dashes.
 
     Returns:
-        dict: keys of the solved header, without comments, and `solved_fits_file`.
+        dict: keys of the solved header, without comments, and `solved_fits_file`. Among them what speaks for the
+        solution: `SOLVHOW`, the attempt that found it; `SOLVNUM`, the number of stars that match the catalogue;
+        `SOLVRMS`, the root mean square of their distances, arcsec.
 
     Raises:
         FileNotFoundError: no such file.
-        SolveError: not a readable image, or no solution.
+        SolveError: not a readable image, no solution, or none that stars support.
         Timeout: the time is up; nothing is left running.
         InvalidSystemCommand: solve-field is not on PATH.
         FileExistsError: `replace` and `overwrite` are off and the solved file is there.
@@ -125,80 +137,93 @@ def get_solve_field(
 
     Source: Lang et al. 2010, AJ 139, 1782.
     """
-    path = Path(fname)
+    path = normalize_file_input(fname)
     deadline = monotonic() + timeout
+    extension, plane = kwargs.pop("extension", None), kwargs.pop("plane", None)
     try:
-        header, data = readable_image(path)
+        header, data = readable_image(path, extension, plane)
     except IllegalValue as error:
         raise SolveError(str(error.msg)) from error
-    if kwargs.pop("skip_solved", True) and celestial_of(header) is not None:
+    if kwargs.pop("skip_solved", True) and is_solved(header):
         logger.debug("{} has a solution already", path)
         return _as_dict(header, path)
     target = path if replace else _solved_name(path)
     if not replace and target.exists() and not overwrite:
         raise FileExistsError(f"{target}: exists already; pass overwrite=True to replace it")
-    if not _writable(target.parent):
+    if not os.access(target.parent, os.W_OK):
         raise PermissionError(f"{target}: its folder cannot be written to")
 
+    data = filled(data)
     with tempfile.TemporaryDirectory(prefix="panoptes-solve-") as folder:
         work = Path(folder) / "image.fits"
-        if is_packed(path):
-            fits.PrimaryHDU(data, header=_plain(header)).writeto(work, output_verify="silentfix+ignore")
-        else:
-            work.symlink_to(path.resolve())
-        solution = _solve(work, path, header, deadline, timeout, kwargs)
-        solved = _with_solution(work, path, target, solution)
+        write_plain(data, work, header if "solve_opts" in kwargs else None)
+        solution, evidence = _solve(work, path, header, data, deadline, timeout, kwargs)
+    solved = _with_solution(path, target, extension_of(path, extension), solution, evidence)
     return _as_dict(solved, target)
 
 
-def _solve(
-    work: Path, path: Path, header: fits.Header, deadline: float, timeout: float, kwargs: Dict[str, Any]
-) -> Path:
-    """Try what is known, then the whole sky; return the header of the solution."""
-    program = find_program("solve-field", variable="SOLVE_FIELD")
+def _attempts(header: fits.Header, data: np.ndarray, timeout: float, kwargs: Dict[str, Any]) -> List[Attempt]:
+    """What is tried, from what the caller and the header say; takes its arguments out of `kwargs`."""
     scale = kwargs.pop("pixel_scale", None)
     solve_opts = kwargs.pop("solve_opts", None)
     given = {key: kwargs.pop(key, None) for key in ("ra", "dec", "radius")}
-    extra = _extra_options(kwargs)
     if solve_opts is not None:
-        attempts = [(list(solve_opts) + _extra_options(given), timeout)]
-    else:
-        known = solve_hints(header)
-        at_position = given["ra"] is not None and given["dec"] is not None
-        hints = Hints(
-            float(given["ra"]) if at_position else known.ra,
-            float(given["dec"]) if at_position else known.dec,
-            float(given["radius"] or (DEFAULT_RADIUS if at_position else known.radius)),
-            float(scale) if scale else known.scale,
-        )
-        # solve-field itself takes the scale from the header where it is told to guess: no guess if that one failed.
-        attempts = [([o for o in default_options(timeout) if o != "--guess-scale" or not known.scale], timeout)]
-        if hints:
-            options = [o for o in default_options(timeout * HINTED_SHARE) if o != "--guess-scale" or not hints.scale]
-            # These two steps start a Python each, half of the time of a search that knows where to look.
-            quick = ["--no-remove-lines", "--uniformize=0"]
-            attempts.insert(0, (options + quick + hints.options(), timeout * HINTED_SHARE))
+        return [Attempt("own options", list(solve_opts) + _extra_options(given))]
+    known = solve_hints(header)
+    at_position = given["ra"] is not None and given["dec"] is not None
+    hints = Hints(
+        float(given["ra"]) if at_position else known.ra,
+        float(given["dec"]) if at_position else known.dec,
+        float(given["radius"] or (DEFAULT_RADIUS if at_position else known.radius)),
+        float(scale) if scale else known.scale,
+    )
+    return plan(hints, _usual_options(timeout), min(data.shape))
+
+
+def _solve(
+    work: Path,
+    path: Path,
+    header: fits.Header,
+    data: np.ndarray,
+    deadline: float,
+    timeout: float,
+    kwargs: Dict[str, Any],
+) -> Tuple[fits.Header, Evidence]:
+    """Try what is known, then the whole sky; return the header of the solution and what speaks for it."""
+    program = find_program("solve-field", variable="SOLVE_FIELD")
+    turns = Turns(_attempts(header, data, timeout, kwargs), deadline)
+    extra = _extra_options(kwargs)
     last = ""
-    for number, (options, limit) in enumerate(attempts):
-        left = min(limit, deadline - monotonic())
+    for attempt, limit in turns:
         try:
-            last = _attempt([program, *options, *extra], work, left)
+            complaint = _run(work, [program, *attempt.options, *extra], limit)
         except Timeout:
-            if number + 1 == len(attempts):
-                raise Timeout(f"{path}: not solved in {timeout:g} s") from None
+            turns.cut.append(attempt)
             continue
-        wcs = work.with_suffix(".wcs")
-        if wcs.exists():
-            return getheader(wcs)
+        last = complaint or last
+        if work.with_suffix(".wcs").exists():
+            found = weigh(data, _header_of(work.with_suffix(".wcs")), work.with_suffix(".corr"), attempt.name)
+            if found is not None:
+                logger.debug("{}: solved, {}", path, found[1])
+                return found
+            last = "what solve-field found has too few stars that support it"
+    if turns.cut:
+        raise Timeout(f"{path}: not solved in {timeout:g} s")
     raise SolveError(f"{path}: no solution found{': ' + last if last else ''}")
 
 
-def _attempt(command: List[str], work: Path, limit: float) -> str:
+def _header_of(file: Path) -> fits.Header:
+    with fits.open(file) as hdus:
+        return hdus[0].header.copy()
+
+
+def _run(work: Path, command: List[str], limit: float) -> str:
     """Run solve-field once in the folder of `work`; return its complaint, if any."""
     folder = work.parent
-    if limit <= 0:
-        raise Timeout("no time left")
-    places = ["--overwrite", "--new-fits=none", f"--dir={folder}", f"--temp-dir={folder}", f"--wcs={folder}/image.wcs"]
+    for left in ("image.wcs", "image.corr", "image.axy"):
+        (folder / left).unlink(missing_ok=True)
+    places = ["--overwrite", "--new-fits=none", f"--dir={folder}", f"--temp-dir={folder}"]
+    places += [f"--wcs={folder}/image.wcs", f"--corr={folder}/image.corr"]
     result = run([*command, *places, work], limit)
     if result.returncode:
         lines = [line.strip() for line in (result.stderr + "\n" + result.stdout).splitlines() if line.strip()]
@@ -206,45 +231,20 @@ def _attempt(command: List[str], work: Path, limit: float) -> str:
     return ""
 
 
-def _with_solution(work: Path, path: Path, target: Path, solution: fits.Header) -> fits.Header:
-    """Write the image with its solution to `target`; return the header."""
-    cards = [card for card in solution.cards if _WCS_KEY.match(card.keyword)]
-    with fits.open(work, do_not_scale_image_data=True, memmap=True) as hdus:
-        header = hdus[0].header
-        checked = "CHECKSUM" in header
-        for key in {card.keyword for card in header.cards if _WCS_KEY.match(card.keyword)}:
-            header.remove(key, remove_all=True)
-        header.extend(cards, update=True)
+def _with_solution(path: Path, target: Path, number: int, solution: fits.Header, evidence: Evidence) -> fits.Header:
+    """Write the image with its solution to `target`, all else as it is in the file; return the header."""
+    with fits.open(path, do_not_scale_image_data=True, memmap=False, disable_image_compression=True) as hdus:
+        header = hdus[number].header
+        put_solution(header, solution_cards(solution, evidence))
+        header.remove("ZHECKSUM", ignore_missing=True)  # of the header that the image had before it was compressed
         with replacing(target) as draft:
-            if is_packed(target):
-                from panoptes_utils.images.fits.pack import pack_to
-
-                plain = work.with_name("solved.fits")
-                hdus.writeto(plain, overwrite=True, checksum=checked, output_verify="silentfix+ignore")
-                pack_to(plain, draft)
-            else:
-                hdus.writeto(draft, overwrite=True, checksum=checked, output_verify="silentfix+ignore")
-        return header.copy()
-
-
-def _plain(header: Any) -> Any:
-    """The header of a compressed image as that of a plain one."""
-    plain = header.copy(strip=True)
-    for key in ("XTENSION", "PCOUNT", "GCOUNT", "EXTNAME"):
-        plain.remove(key, ignore_missing=True)
-    return plain
+            hdus.writeto(draft, overwrite=True, checksum="CHECKSUM" in header, output_verify="silentfix+ignore")
+    return getheader(target, ext=number)
 
 
 def _solved_name(path: Path) -> Path:
-    if is_packed(path):
-        return path.with_name(path.name[: -len("".join(path.suffixes[-2:]))] + "_solved.fits.fz")
-    return path.with_suffix(".new")
-
-
-def _writable(folder: Path) -> bool:
-    import os
-
-    return os.access(folder, os.W_OK)
+    packed = path.suffix if path.suffix.lower() in PACKED_SUFFIXES else ""
+    return path.with_name(f"{stem_of(path)}_solved.fits{packed}") if packed else path.with_suffix(".new")
 
 
 def _as_dict(header: fits.Header, path: Union[str, Path]) -> Dict[str, Any]:

@@ -1,13 +1,18 @@
 """What astrometry.net's wcsinfo says of a solved image."""
 
+import tempfile
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any, Dict, Optional
 
 from astropy import units as u
+from astropy.io import fits
 
 from panoptes_utils.error import InvalidCommand, InvalidSystemCommand, SolveError
-from panoptes_utils.images.fits.io import is_packed
+from panoptes_utils.images.fits.io import getheader
+from panoptes_utils.images.fits.opening import Extension, extension_of
+from panoptes_utils.images.fits.solution import WCS_KEY, is_solved
 from panoptes_utils.process import find_program, run
+from panoptes_utils.utils import normalize_file_input
 
 # Units of what wcsinfo prints.
 _WCSINFO_UNITS = {
@@ -38,30 +43,41 @@ _WCSINFO_UNITS = {
 }
 
 
-def get_wcsinfo(fits_fname: Union[str, Path]) -> Dict[str, Any]:
+def get_wcsinfo(fits_fname: Any, extension: Optional[Extension] = None) -> Dict[str, Any]:
     """Return what astrometry.net's wcsinfo says of a solved image.
 
     Args:
-        fits_fname: path, `.fits`, `.fits.fz` or a `.wcs` file.
+        fits_fname: path, or open file, of a FITS image or of a `.wcs` file.
+        extension: number or name of the header-data unit; by default the first with an image.
 
     Returns:
         dict: Quantities by wcsinfo's names, among them `ra_center`, `dec_center`, `orientation`, `pixscale`,
-        `fieldw`, `fieldh`, `crpix0`; plain numbers and words where there is no unit; `wcs_file`, the path.
+        `fieldw`, `fieldh`, `crpix0` (pixels, origin 1); plain numbers and words where there is no unit; `wcs_file`, the
+        path.
 
     Raises:
         FileNotFoundError: no such file.
         InvalidCommand: wcsinfo is not on PATH.
-        SolveError: the file has no solution.
+        SolveError: the file has no solution: coordinates that a mount or a driver wrote are none (`is_solved`).
     """
-    path = Path(fits_fname)
+    path = normalize_file_input(fits_fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
         program = find_program("wcsinfo")
     except InvalidSystemCommand as error:
         raise InvalidCommand(error.msg) from error
-    command = [program] + (["-e", "1"] if is_packed(path) else []) + [path]
-    result = run(command, timeout=30)
+    header = getheader(path, ext=extension_of(path, extension))
+    if not is_solved(header):
+        raise SolveError(f"{path}: has no astrometric solution; solve it first")
+    with tempfile.TemporaryDirectory(prefix="panoptes-wcsinfo-") as folder:
+        # The program does not open every kind of file; the header alone is enough for it.
+        coordinates = fits.Header([card for card in header.cards if WCS_KEY.match(card.keyword)])
+        for key, size in (("IMAGEW", "NAXIS1"), ("IMAGEH", "NAXIS2")):
+            coordinates[key] = header.get(size) or header.get(key, 0)
+        plain = Path(folder) / "image.wcs"
+        fits.PrimaryHDU(header=coordinates).writeto(plain, output_verify="silentfix+ignore")
+        result = run([program, plain], timeout=30)
     info: Dict[str, Any] = {}
     for line in result.stdout.splitlines():
         key, _, text = line.strip().partition(" ")

@@ -45,6 +45,8 @@ def test_fits_to_jpg_of_odd_images(tmp_path):
     fits.write_fits(np.array([[np.nan, 1.0], [1.0, 1.0]]), None, path)
     assert brightness(fits.fits_to_jpg(path)).size > 0
     fits.write_fits(np.zeros((2, 3, 4)), None, path, overwrite=True)
+    assert brightness(fits.fits_to_jpg(path)).size > 0
+    fits.write_fits(np.zeros(4), None, path, overwrite=True)
     with pytest.raises(error.IllegalValue, match="odd.fits"):
         fits.fits_to_jpg(path)
 

@@ -12,12 +12,13 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits as astropy_fits
-from astropy.wcs import FITSFixedWarning
+from astropy.wcs import WCS, FITSFixedWarning
 from processes import running
 from sky_simulator import simulate
 
 from panoptes_utils import error
 from panoptes_utils.images import fits
+from panoptes_utils.sources import lookup_point_sources
 
 tools = pytest.mark.tools
 pytestmark = [
@@ -131,6 +132,67 @@ class TestSolved:
         process = fits.solve_field(packed, solve_opts=["--just-augment", "--no-plots"])
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
+
+
+@tools
+class TestMisled:
+    """What a header says, or a file is like, does not keep a frame from being solved where it is."""
+
+    @pytest.fixture(scope="class")
+    def frame(self):
+        return simulate(ra=303.2, dec=46.0, size=560, pixscale=12.9, rotation=30, seed=1, blind=True)
+
+    def well_solved(self, path, truth, **how):
+        """Solve, and compare the centre, whichever pixel the header refers to, with the truth: half a pixel."""
+        solved = fits.get_solve_field(path, timeout=120, **how)
+        wcs = fits.getwcs(solved["solved_fits_file"])
+        centre = wcs.celestial.pixel_to_world((truth["width"] - 1) / 2, (truth["height"] - 1) / 2)
+        assert off_by({"CRVAL1": centre.ra.deg, "CRVAL2": centre.dec.deg}, truth) < truth["pixscale_arcsec"] / 2
+        assert solved["SOLVNUM"] >= 8 and 0 < solved["SOLVRMS"] < truth["pixscale_arcsec"]
+        return solved["SOLVHOW"]
+
+    def test_position_and_scale_of_the_mount_that_are_wrong(self, frame, tmp_path):
+        path = tmp_path / "a.fits"
+        header = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 302.0, "CRVAL2": 45.0}
+        header |= {"CRPIX1": 280.0, "CRPIX2": 280.0, "CDELT1": 0.02, "CDELT2": 0.02}
+        fits.write_fits(frame.data, header, path)
+        assert self.well_solved(path, frame.truth) == "position"
+
+    @pytest.mark.slow
+    def test_scale_of_a_degree_per_pixel(self, frame, tmp_path):
+        path = tmp_path / "a.fits"
+        fits.write_fits(frame.data, dict(WCS(naxis=2).to_header()), path)
+        assert self.well_solved(path, frame.truth) == "blind"
+
+    def test_small_frame(self, tmp_path):
+        frame = simulate(ra=303.2, dec=46.0, size=200, pixscale=10.3, rotation=30)
+        self.well_solved(frame.write(tmp_path / "a.fits"), frame.truth)
+
+    @pytest.mark.parametrize("holes", ["rows", "scattered"])
+    def test_pixels_without_a_value(self, frame, tmp_path, holes):
+        data = frame.data.astype(np.float32)
+        if holes == "rows":
+            data[200:230] = np.nan
+        else:
+            data[np.random.default_rng(0).random(data.shape) < 0.02] = np.nan
+        path = tmp_path / "a.fits"
+        fits.write_fits(data, {"RA-MNT": 303.0, "DEC-MNT": 45.0}, path)
+        self.well_solved(path, frame.truth)
+        assert np.array_equal(fits.getdata(path), data, equal_nan=True)
+
+    @pytest.mark.parametrize("kind", ["extension", "tiles", "gzip", "cube", "dash"])
+    def test_every_kind_of_file(self, frame, tmp_path, monkeypatch, kind):
+        monkeypatch.chdir(tmp_path)
+        hdus = {
+            "extension": [astropy_fits.PrimaryHDU(), astropy_fits.ImageHDU(frame.data)],
+            "tiles": [astropy_fits.PrimaryHDU(), astropy_fits.CompImageHDU(frame.data)],
+            "cube": [astropy_fits.PrimaryHDU(np.stack([frame.data] * 3))],
+        }.get(kind, [astropy_fits.PrimaryHDU(frame.data)])
+        name = {"gzip": "a.fits.gz", "dash": "-a.fits"}.get(kind, "a.fits")
+        astropy_fits.HDUList(hdus).writeto(f"./{name}")
+        self.well_solved(name, frame.truth, ra=303, dec=46, radius=5)
+        assert fits.get_wcsinfo(name)["pixscale"].value == pytest.approx(12.9, rel=0.002)
+        assert len(lookup_point_sources(name, catalog_match=True)) > 20
 
 
 @tools

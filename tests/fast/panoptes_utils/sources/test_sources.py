@@ -98,10 +98,10 @@ def test_empty_sky_gives_an_empty_table(tmp_path, method):
 def test_what_is_no_image(tmp_path, wide_file, monkeypatch):
     with pytest.raises(FileNotFoundError, match="nothing.fits"):
         lookup_point_sources(tmp_path / "nothing.fits")
-    cube = tmp_path / "cube.fits"
-    astropy_fits.PrimaryHDU(np.zeros((3, 30, 30))).writeto(cube)
-    with pytest.raises(error.IllegalValue, match="two dimensions"):
-        lookup_point_sources(cube)
+    line = tmp_path / "line.fits"
+    astropy_fits.PrimaryHDU(np.zeros(30)).writeto(line)
+    with pytest.raises(error.IllegalValue, match="not an image"):
+        lookup_point_sources(line)
     monkeypatch.setenv("SEXTRACTOR", "/no/such/program")
     with pytest.raises(error.InvalidSystemCommand, match="SEXTRACTOR=/no/such/program"):
         lookup_point_sources(wide_file)
