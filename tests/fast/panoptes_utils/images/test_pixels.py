@@ -1,4 +1,4 @@
-"""Crops, saturation, focus, plots, alignment."""
+"""Crops, saturation, focus, plots."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from astropy import units as u
 from matplotlib.figure import Figure
 
 from panoptes_utils import error
-from panoptes_utils.images import crop_data, fits, mask_saturated, plot, polar_alignment
+from panoptes_utils.images import crop_data, fits, mask_saturated, plot
 from panoptes_utils.images.focus import focus_metric, vollath_F4
 
 
@@ -108,46 +108,3 @@ class TestPlot:
         assert len(plot.show_stamps(stamps).axes) >= 5
         with pytest.raises(ValueError, match="empty"):
             plot.show_stamps([])
-
-
-class TestPolarAlignment:
-    @pytest.fixture
-    def arcs(self, tmp_path):
-        """Image of star trails around (320, 280)."""
-        rows, columns = np.mgrid[:600, :640]
-        radius = np.hypot(columns - 320, rows - 280)
-        angle = np.arctan2(rows - 280, columns - 320)
-        data = np.random.default_rng(0).normal(100, 3, radius.shape)
-        for number in (100, 150, 200, 250):
-            data[(np.abs(radius - number) < 1.5) & (np.abs(angle) < 2.8)] += 2000
-        path = tmp_path / "rotation.fits"
-        fits.write_fits(data.astype(np.uint16), None, path)
-        return path
-
-    @pytest.mark.slow
-    def test_centre_of_the_arcs(self, arcs):
-        x, y = polar_alignment.analyze_ra_rotation(arcs)
-        assert (x, y) == (pytest.approx(320, abs=3), pytest.approx(280, abs=3))
-
-    @pytest.mark.parametrize("size", [600, 50])
-    def test_frame_without_arcs_is_refused(self, tmp_path, size):
-        path = tmp_path / "flat.fits"
-        fits.write_fits(np.zeros((size, size)), None, path)
-        with pytest.raises(error.NotFound, match="flat.fits: no arcs"):
-            polar_alignment.analyze_ra_rotation(path)
-        fits.write_fits(np.random.default_rng(0).normal(size=(50, 50)), None, path, overwrite=True)
-        with pytest.raises(error.NotFound, match="no arcs"):
-            polar_alignment.analyze_ra_rotation(path)
-
-    @pytest.mark.slow
-    @pytest.mark.tools
-    def test_pole_is_found_and_the_figure_says_how_far_off(self, arcs, tmp_path):
-        from sky_simulator import simulate
-
-        frame = simulate(ra=40.0, dec=89.0, pixscale=12.0, size=(640, 600), rotation=70, seed=4)
-        x, y = polar_alignment.analyze_polar_rotation(frame.write(tmp_path / "pole.fits"), timeout=60)
-        wanted = frame.wcs.all_world2pix(0, 90, 1)
-        assert np.hypot(x - wanted[0], y - wanted[1]) < 2
-        figure = polar_alignment.plot_center(tmp_path / "pole.fits", arcs, (x, y), (320, 280))
-        assert figure.axes[0].get_title() == f"dx: {x - 320:.2f} pix   dy: {y - 280:.2f} pix"
-        assert polar_alignment.plot_center(arcs, arcs, (1, 1), (1, 1)).axes[0].get_title().startswith("dx: 0.00")
