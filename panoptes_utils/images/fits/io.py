@@ -105,7 +105,10 @@ def getwcs(fname: Any, *args: Any, extension: Optional[Extension] = None, **kwar
         kwargs.setdefault("naxis", 2)  # all planes of a cube show the same sky
     with named_errors(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # it tells that a date was written in two ways
-        return WCS(header, *args, **kwargs)
+        wcs = WCS(header, *args, **kwargs)
+        if kwargs.get("naxis") == 2 and header.get("NAXIS", 0) > 2:
+            wcs.array_shape = header["NAXIS2"], header["NAXIS1"]
+        return wcs
 
 
 def write_fits(

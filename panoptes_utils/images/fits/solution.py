@@ -50,7 +50,10 @@ def celestial_of(header: fits.Header) -> Optional[WCS]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = WCS(header, naxis=2 if header.get("NAXIS", 0) > 2 else None)
+            cube = header.get("NAXIS", 0) > 2
+            wcs = WCS(header, naxis=2 if cube else None)
+            if cube:
+                wcs.array_shape = header["NAXIS2"], header["NAXIS1"]
     except Exception:
         return None
     if not wcs.is_celestial:

@@ -147,6 +147,8 @@ def get_solve_field(
     if kwargs.pop("skip_solved", True) and is_solved(header):
         logger.debug("{} has a solution already", path)
         return _as_dict(header, path)
+    if data.shape != (header["NAXIS2"], header["NAXIS1"]):
+        raise SolveError(f"{path}: its colours are the first axis, where FITS has the sky; write one plane for each")
     target = path if replace else _solved_name(path)
     if not replace and target.exists() and not overwrite:
         raise FileExistsError(f"{target}: exists already; pass overwrite=True to replace it")
