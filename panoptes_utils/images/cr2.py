@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
@@ -15,7 +16,8 @@ from panoptes_utils.error import AlreadyExists, IllegalValue, InvalidCommand, In
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits import update_observation_headers, write_fits
 from panoptes_utils.logging import logger
-from panoptes_utils.process import find_program, run
+from panoptes_utils.process import file_argument, find_program, run
+from panoptes_utils.utils import normalize_file_input
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,8 +53,8 @@ def _program(*names: Any) -> str:
         raise InvalidCommand(error.msg) from error
 
 
-def _existing(fname: Union[str, Path]) -> Path:
-    path = Path(fname)
+def _existing(fname: Any) -> Path:
+    path = normalize_file_input(fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     return path
@@ -73,7 +75,8 @@ def cr2_to_fits(
         cr2_fname: path of a `.cr2` or `.dng`.
         fits_fname: where to; the same name with `.fits` by default.
         overwrite: replace it if it exists; else it is left and its name returned.
-        headers: dict of keys that are put into the header as they are.
+        headers: dict of keys that are put into the header as they are, after `DATE-OBS` (UTC) and what else the camera
+            noted.
         fits_headers: dict that describes the observation, for `fits.update_observation_headers`.
         remove_cr2: remove the raw file when the FITS file is complete.
 
@@ -96,9 +99,9 @@ def cr2_to_fits(
     for key, (name, _) in _KEYS.items():
         header[key] = _plain(exif.get(name, ""))
     header["EXPTIME"] = _seconds(exif.get("ExposureTime"))
-    taken = exif.get("DateTimeOriginal") or exif.get("CreateDate")
-    with suppress(TypeError, ValueError):
-        header["DATE-OBS"] = datetime.strptime(str(taken)[:19], "%Y:%m:%d %H:%M:%S").isoformat()
+    taken = taken_at(exif)
+    if taken is not None:
+        header["DATE-OBS"] = taken.isoformat()
     header.update(headers or {})
     write_fits(data, header, target, overwrite=True)
     if fits_headers:
@@ -122,6 +125,56 @@ def _seconds(value: Any) -> float:
         return 0.0
 
 
+# Time of the exposure, and the zones that go with it, the one that is meant for it first (Exif 2.31).
+_TIMES = (
+    ("DateTimeOriginal", ("OffsetTimeOriginal", "OffsetTime", "OffsetTimeDigitized", "TimeZoneOffset")),
+    ("CreateDate", ("OffsetTimeDigitized", "OffsetTime", "OffsetTimeOriginal", "TimeZoneOffset")),
+)
+_ZONE = re.compile(r"(?P<zulu>Z|UTC)|(?P<sign>[+-]?)(?P<hours>\d{1,2})(:?(?P<minutes>\d{2}))?")
+
+
+def taken_at(exif: Dict[str, Any]) -> Optional[datetime]:
+    """Return when the exposure began, in UTC and without a zone, as FITS has it; None if the camera did not note it.
+
+    Args:
+        exif: dict as of `read_exif`. A time without a zone is UTC, as POCS sets the clocks of cameras. What Canon's own
+            notes say of a zone (`TimeZone`) is that of the camera's menu, which POCS does not set, and is not used.
+
+    Example:
+        >>> taken_at({"DateTimeOriginal": "2016:09:09 18:12:26", "OffsetTimeOriginal": "+10:00"})
+        datetime.datetime(2016, 9, 9, 8, 12, 26)
+    """
+    for key, zones in _TIMES:
+        text = str(exif.get(key) or "").strip()
+        try:
+            local = datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S")
+        except ValueError:
+            continue
+        behind = re.sub(r"^\.\d*", "", text[19:]).strip()  # fractions of a second stand before a zone
+        for zone in (behind, *(exif.get(name) for name in zones)):
+            offset = _offset(zone)
+            if offset is not None:
+                with suppress(OverflowError):
+                    return local - offset
+        return local
+    return None
+
+
+def _offset(zone: Any) -> Optional[timedelta]:
+    """How far a zone is ahead of UTC, from text as +10:00, or hours; None if it says nothing."""
+    if isinstance(zone, (int, float)) and not isinstance(zone, bool):
+        zone = f"{zone:+g}"
+    found = _ZONE.fullmatch(str(zone or "").split(" ")[0])  # TimeZoneOffset may hold two, of which the first is meant
+    if not found:
+        return None
+    if found["zulu"]:
+        return timedelta(0)
+    ahead = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"] or 0))
+    if ahead > timedelta(hours=14):
+        return None
+    return -ahead if found["sign"] == "-" else ahead
+
+
 def _pixels(path: Path) -> np.ndarray:
     """Raw pixels as dcraw unpacks them, flipped so that the first row is the lowest."""
     return _parse_pgm(_unpack(path), path)
@@ -130,7 +183,11 @@ def _pixels(path: Path) -> np.ndarray:
 def _unpack(path: Path) -> bytes:
     """The PGM that dcraw makes of a raw file: no rotation (-t 0), no scaling (-D), 16 bits (-4)."""
     process: Any = run(
-        [_program("dcraw"), "-t", "0", "-D", "-4", "-c", path], TIME_LIMIT, text=False, errors=None, encoding=None
+        [_program("dcraw"), "-t", "0", "-D", "-4", "-c", file_argument(path)],
+        TIME_LIMIT,
+        text=False,
+        errors=None,
+        encoding=None,
     )
     if process.returncode or not process.stdout.startswith(b"P5"):
         complaint = process.stderr.decode(errors="replace").strip().splitlines() or ["not a raw file that dcraw knows"]
@@ -185,7 +242,7 @@ def read_exif(fname: Union[str, Path], exiftool: str = "exiftool") -> Dict[str, 
         InvalidSystemCommand: it cannot read the file.
     """
     path = _existing(fname)
-    result = run([_program(exiftool), "-j", path], TIME_LIMIT)
+    result = run([_program(exiftool), "-j", file_argument(path)], TIME_LIMIT)
     try:
         return json.loads(result.stdout)[0]
     except (ValueError, IndexError):
@@ -269,7 +326,7 @@ def cr2_to_jpg(
         raise AlreadyExists(f"{target}: exists already; pass overwrite=True to replace it")
     image: Optional[Image.Image] = _preview(path)
     if image is None:
-        command = [_program("dcraw"), "-c", "-q", "3", "-a", "-w", "-H", "5", "-b", "5", path]
+        command = [_program("dcraw"), "-c", "-q", "3", "-a", "-w", "-H", "5", "-b", "5", file_argument(path)]
         developed: Any = run(command, TIME_LIMIT, text=False, errors=None, encoding=None)
         if developed.returncode or not developed.stdout.startswith(b"P6"):
             complaint = developed.stderr.decode(errors="replace").strip() or "not a raw file that dcraw knows"
@@ -290,7 +347,9 @@ def _preview(path: Path) -> Optional[Image.Image]:
 
     program = _program("exiftool")
     for name in ("-PreviewImage", "-JpgFromRaw"):
-        found: Any = run([program, "-b", name, path], TIME_LIMIT, text=False, errors=None, encoding=None).stdout
+        found: Any = run(
+            [program, "-b", name, file_argument(path)], TIME_LIMIT, text=False, errors=None, encoding=None
+        ).stdout
         if found:
             with suppress(OSError):
                 image = Image.open(BytesIO(found))

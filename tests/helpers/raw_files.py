@@ -87,8 +87,12 @@ _EXIF = {
 }
 
 
-def write_cr2(path, pixels, preview=True):
-    """Write pixels, shape (height, width), uint16 below 2**14, as a Canon raw file; return the path."""
+def write_cr2(path, pixels, preview=True, exif_tags=()):
+    """Write pixels, shape (height, width), uint16 below 2**14, as a Canon raw file; return the path.
+
+    exif_tags: more of them, as in `_EXIF`.
+    """
+    tags = {**_EXIF, **dict(exif_tags)}
     height, width = pixels.shape
     raw, jpeg = lossless_jpeg(pixels), preview_jpeg() if preview else b""
     header = b"II*\0" + struct.pack("<I", 16) + b"CR\x02\0" + struct.pack("<I", 0)
@@ -110,7 +114,7 @@ def write_cr2(path, pixels, preview=True):
             first_entries[0x0117] = (4, [len(jpeg)])
         first = _directory(16, first_entries, offsets["second"])
         offsets["exif"] = 16 + len(first)
-        exif = _directory(offsets["exif"], _EXIF)
+        exif = _directory(offsets["exif"], tags)
         offsets["second"] = offsets["exif"] + len(exif)
         second = _directory(
             offsets["second"],
@@ -128,8 +132,12 @@ def write_cr2(path, pixels, preview=True):
     return str(path)
 
 
-def write_dng(path, pixels, compressed=True):
-    """Write pixels, shape (height, width), uint16 below 2**14, as a DNG of a Raspberry Pi camera; return the path."""
+def write_dng(path, pixels, compressed=True, exif_tags=()):
+    """Write pixels, shape (height, width), uint16 below 2**14, as a DNG of a Raspberry Pi camera; return the path.
+
+    exif_tags: more of them, as in `_EXIF`.
+    """
+    tags = {**_EXIF, **dict(exif_tags)}
     height, width = pixels.shape
     raw = lossless_jpeg(pixels) if compressed else pixels.astype("<u2").tobytes()
     offsets = {"exif": 0, "raw": 0}
@@ -160,7 +168,7 @@ def write_dng(path, pixels, compressed=True):
             },
         )
         offsets["exif"] = 8 + len(first)
-        exif = _directory(offsets["exif"], _EXIF)
+        exif = _directory(offsets["exif"], tags)
         offsets["raw"] = offsets["exif"] + len(exif)
     Path(path).write_bytes(b"II*\0" + struct.pack("<I", 8) + first + exif + raw)
     return str(path)

@@ -1,10 +1,13 @@
 """Raw files made of known pixels, through the real dcraw and exiftool."""
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
 import pytest
 import raw_files
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from panoptes_utils import error
@@ -34,6 +37,24 @@ class TestConversion:
         wanted.update({"CAMSN": "012070048413", "FILENAME": path.name, "EXTRA": 5, "FIELD": "M42", "RA-MNT": 83.8})
         assert {key: header[key] for key in wanted} == wanted
         assert set(path.parent.iterdir()) == {path, Path(made)}
+
+    @pytest.mark.parametrize(("zone", "utc"), [("+10:00", "2016-09-08T22:12:26"), ("-09:30", "2016-09-09T17:42:26")])
+    @pytest.mark.parametrize("tag", [0x9011, 0x9010])  # zone of the exposure, and of the file
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_time_with_a_zone_is_written_in_utc(self, tmp_path, bayer_image, kind, tag, zone, utc):
+        path = tmp_path / f"a.{kind}"
+        WRITERS[kind](path, bayer_image, exif_tags={tag: (2, zone)})
+        assert fits.getval(cr2.cr2_to_fits(path), "DATE-OBS") == utc
+
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_names_that_begin_with_a_dash(self, tmp_path, monkeypatch, bayer_image, kind):
+        monkeypatch.chdir(tmp_path)
+        name = f"-a.{kind}"
+        WRITERS[kind](f"./{name}", bayer_image)
+        assert np.array_equal(fits.getdata(cr2.cr2_to_fits(name)), np.flipud(bayer_image))
+        assert Path(cr2.cr2_to_pgm(name)).exists() and cr2.cr2_to_jpg(name).exists()
+        with Path(name).open("rb") as file:
+            assert cr2.read_exif(file)["FileName"] == name
 
     def test_what_exists_is_kept_unless_asked(self, raw):
         path, pixels = raw
@@ -133,6 +154,48 @@ def test_pgm_with_comment_and_truncated(tmp_path):
     path.write_bytes(b"P5 2 2 65535\n\0\1")
     with pytest.raises(error.IllegalValue, match="2 of 8 bytes"):
         cr2.read_pgm(path)
+
+
+@given(
+    local=st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2090, 1, 1)),
+    minutes=st.integers(-14 * 60, 14 * 60),
+    key=st.sampled_from(["OffsetTimeOriginal", "OffsetTime", "OffsetTimeDigitized", "in the time"]),
+    colon=st.sampled_from([":", ""]),
+)
+def test_every_zone_is_taken_into_account(local, minutes, key, colon):
+    local = local.replace(microsecond=0)
+    zone = timezone(timedelta(minutes=minutes))
+    text = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{colon}{abs(minutes) % 60:02}"
+    exif = {"DateTimeOriginal": f"{local:%Y:%m:%d %H:%M:%S}"}
+    if key == "in the time":
+        exif["DateTimeOriginal"] += f".25{text}"
+    else:
+        exif[key] = text
+    utc = local.replace(tzinfo=zone).astimezone(timezone.utc).replace(tzinfo=None)
+    assert cr2.taken_at(exif) == utc
+
+
+@pytest.mark.parametrize(
+    ("exif", "hour"),
+    [
+        ({}, 8),
+        ({"OffsetTimeOriginal": "Z"}, 8),
+        ({"OffsetTimeOriginal": "   :  "}, 8),  # as cameras without a zone write it
+        ({"OffsetTimeOriginal": "+99:00"}, 8),
+        ({"TimeZone": "+10:00"}, 8),  # Canon's, of the menu
+        ({"TimeZoneOffset": -3}, 11),
+        ({"TimeZoneOffset": "2 0"}, 6),
+        ({"OffsetTimeOriginal": "+01:00", "OffsetTimeDigitized": "+05:00"}, 7),
+        ({"DateTimeOriginal": None, "CreateDate": "2016:09:09 08:00:00", "OffsetTimeDigitized": "+05:00"}, 3),
+        ({"DateTimeOriginal": "0000:00:00 00:00:00", "CreateDate": "2016:09:09 08:00:00"}, 8),
+    ],
+)
+def test_zone_that_says_nothing_is_passed_over(exif, hour):
+    assert cr2.taken_at({"DateTimeOriginal": "2016:09:09 08:00:00", **exif}) == datetime(2016, 9, 9, hour)
+
+
+def test_camera_without_a_clock_has_no_time():
+    assert cr2.taken_at({}) is None and cr2.taken_at({"DateTimeOriginal": "yesterday"}) is None
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1/60", 1 / 60), (2.5, 2.5), (None, 0), ("bulb", 0), ("1/0", 0)])
