@@ -36,7 +36,7 @@ def star_norm(data: np.ndarray, clip_percent: float = 99.9) -> ImageNormalize:
 
     Returns:
         astropy.visualization.ImageNormalize: from the lower limit that ZScale finds, with an asinh stretch that is
-        linear about as far as ZScale's upper limit.
+        linear a third of the way to ZScale's upper limit, or to what is brighter than the noise of the sky.
 
     Raises:
         ValueError: no pixel has a value.
@@ -45,10 +45,14 @@ def star_norm(data: np.ndarray, clip_percent: float = 99.9) -> ImageNormalize:
     if not len(values):
         raise ValueError("no pixel has a value")
     low, knee = (float(limit) for limit in ZScaleInterval().get_limits(values))
+    middle = float(np.median(values))
+    sky = middle + 5 * float(np.median(np.abs(values - middle)))
+    if low < sky < knee:  # where a star fills a good part of a stamp, ZScale takes it for sky
+        knee = sky
     high = max(float(np.percentile(values, clip_percent)), knee)
     if high <= low:
         high = low + max(1e-9, abs(low) * 1e-9)  # a flat image
-    soft = float(np.clip((knee - low) / (high - low), 1e-3, 1.0))
+    soft = float(np.clip((knee - low) / (high - low) / 3, 1e-6, 1.0))
     return ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(soft), clip=False)
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from panoptes_utils import error
@@ -108,3 +110,35 @@ class TestPlot:
         assert len(plot.show_stamps(stamps).axes) >= 5
         with pytest.raises(ValueError, match="empty"):
             plot.show_stamps([])
+
+    def test_each_stamp_has_its_own_scale(self):
+        rows, columns = np.mgrid[:14, :14]
+        star = np.exp(-((rows - 7) ** 2 + (columns - 7) ** 2) / 4)
+        noise = np.random.default_rng(0).normal(1000, 2, star.shape)
+        figure = plot.show_stamps([noise + 60 * star, noise + 60000 * star])
+        for image in (axes.images[0] for axes in figure.axes if axes.images):
+            shown = image.norm(image.get_array())
+            assert shown[7, 7] > 0.9 and 0.02 < np.median(shown) < 0.5
+
+    @given(level=st.floats(10, 60000), noise=st.floats(1, 200), bright=st.floats(1e2, 1e4), seed=st.integers(0, 99))
+    def test_sky_is_not_black_and_a_faint_star_is_seen_beside_bright_ones(self, level, noise, bright, seed):
+        data = np.random.default_rng(seed).normal(level, noise, (80, 90))
+        data[10:13, 10:13] += bright * noise
+        sky, faint, full = plot.star_norm(data)([level, level + 6 * noise, data.max()])
+        assert 0.05 < sky < 0.5 and faint > sky + 0.08 and full > 0.95
+
+    @pytest.mark.parametrize("kind", ["flat", "zeros", "holes", "masked", "counts"])
+    def test_every_image_with_a_value_has_colours(self, kind):
+        data = np.random.default_rng(0).normal(1000, 10, (40, 40))
+        if kind in ("flat", "zeros"):
+            data[:] = 7 if kind == "flat" else 0
+        if kind == "holes":
+            data[::3] = np.nan
+        if kind == "masked":
+            data = np.ma.masked_greater(data, 1000)
+        if kind == "counts":
+            data = data.astype(np.uint16)
+        norm = plot.star_norm(data)
+        assert norm.vmax > norm.vmin and np.isfinite(np.ma.masked_invalid(norm(data)).compressed()).all()
+        with pytest.raises(ValueError, match="no pixel has a value"):
+            plot.star_norm(np.full((3, 3), np.nan))

@@ -40,6 +40,18 @@ def test_jpg_of_a_fits_file_shows_its_stars(image):
     assert brightness(untitled).shape < shown.shape
 
 
+def test_guess_of_a_mount_draws_no_grid(image):
+    plain = brightness(fits.fits_to_jpg(image, alpha=1.0))
+    guess = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CDELT1": 0.01, "CDELT2": 0.01}
+    header = fits.getheader(image)
+    header.update(guess)
+    fits.write_fits(fits.getdata(image), header, image, overwrite=True)
+    assert np.array_equal(brightness(fits.fits_to_jpg(image, alpha=1.0)), plain)
+    header["SOLVER"] = "astrometry.net"
+    fits.write_fits(fits.getdata(image), header, image, overwrite=True)
+    assert not np.array_equal(brightness(fits.fits_to_jpg(image, alpha=1.0)), plain)
+
+
 def test_fits_to_jpg_of_odd_images(tmp_path):
     path = tmp_path / "odd.fits"
     fits.write_fits(np.array([[np.nan, 1.0], [1.0, 1.0]]), None, path)
