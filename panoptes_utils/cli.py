@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 import panoptes_utils
 from panoptes_utils.error import InvalidCommand, PanError, SolveError
@@ -77,14 +78,38 @@ def _print(values: Dict[str, Any], as_json: bool, title: Optional[str] = None) -
     if as_json:
         click.echo(json.dumps(values, default=str))
         return
-    table = Table("", "", title=title, show_header=False, box=None)
+    table = Table("", "", title=Text(title) if title else None, show_header=False, box=None)
     for key, value in values.items():
-        table.add_row(str(key), f"{value:.5f}" if isinstance(value, float) else str(value))
-    Console().print(table)
+        table.add_row(str(key), Text(f"{value:.5f}" if isinstance(value, float) else str(value)))
+    _show(table)
+
+
+def _show(table: Table) -> None:
+    """Print a table, wider than the terminal if it must be: a number that is cut is another number."""
+    console = Console()
+    wide = console.options.update(max_width=100_000)
+    needed = max(table.__rich_measure__(console, wide).maximum, len(str(table.title or "")))
+    Console(width=max(console.width, needed)).print(table, crop=False, soft_wrap=False)
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for scripts.")
 _existing = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Extension(click.ParamType):
+    """Number or name of a header-data unit."""
+
+    name = "number or name"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Union[int, str]:
+        return int(value) if str(value).isdecimal() else str(value)
+
+
+def _which_image(command: Any) -> Any:
+    """Options that say which image of a file is meant."""
+    extension = click.option("--extension", type=_Extension(), help="Where the image is; default: the first image.")
+    plane = click.option("--plane", type=click.IntRange(0), help="Plane of a cube, from 0; default: the mean of all.")
+    return extension(plane(command))
 
 
 @main.command()
@@ -109,6 +134,7 @@ def image() -> None:
 @click.option("--pixel-scale", type=float, help="Arcsec per pixel.")
 @click.option("--force", is_flag=True, help="Solve again even if there is a solution.")
 @click.option("--replace/--no-replace", default=True, help="Write into FILE, or beside it as NAME.new.")
+@_which_image
 @_json
 def solve(
     file: Path,
@@ -119,9 +145,14 @@ def solve(
     pixel_scale: Optional[float],
     force: bool,
     replace: bool,
+    extension: Union[int, str, None],
+    plane: Optional[int],
     as_json: bool,
 ) -> None:
     """Find where on the sky FILE points and write the solution into it.
+
+    What FILE's header tells, and what you say, is tried and then given up, all within the time limit. "attempt" says
+    which attempt found the solution, "stars" how many stars match the catalogue, "residual_arcsec" how well.
 
     Where FILE's folder cannot be written to, use --no-replace on a copy.
     """
@@ -140,10 +171,20 @@ def solve(
             dec=dec,
             radius=radius,
             pixel_scale=pixel_scale,
-        )["solved_fits_file"]
+            extension=extension,
+            plane=plane,
+        )
         seconds = monotonic() - began
-        info = fits.get_wcsinfo(solved)
-    _print({**_solution(info), "seconds": round(seconds, 3), "file": str(solved)}, as_json, title=str(file))
+        path = solved["solved_fits_file"]
+        info = fits.get_wcsinfo(path, extension=extension)
+    values = {**_solution(info), **_evidence(solved), "seconds": round(seconds, 3), "file": str(path)}
+    _print(values, as_json, title=str(file))
+
+
+def _evidence(header: Any) -> Dict[str, Any]:
+    """What speaks for a solution, as its header has it; nothing where solve-field alone wrote it."""
+    names = {"attempt": "SOLVHOW", "stars": "SOLVNUM", "residual_arcsec": "SOLVRMS"}
+    return {name: header[key] for name, key in names.items() if key in header}
 
 
 def _solution(info: Dict[str, Any]) -> Dict[str, Any]:
@@ -161,17 +202,24 @@ def _solution(info: Dict[str, Any]) -> Dict[str, Any]:
 
 @image.command()
 @click.argument("file", type=_existing)
+@_which_image
 @_json
-def info(file: Path, as_json: bool) -> None:
-    """Tell what FILE is: size, exposure, position of the mount, solution."""
+def info(file: Path, extension: Union[int, str, None], plane: Optional[int], as_json: bool) -> None:
+    """Tell what FILE is: size, exposure, position of the mount, solution.
+
+    "solved" says whether there is a solution; coordinates that a mount or a driver wrote are none, and are not shown.
+    """
     from panoptes_utils.images import fits
 
-    header, data = fits.readable_image(file)
+    header, data = fits.readable_image(file, extension, plane)
     wanted = ("FIELD", "DATE-OBS", "EXPTIME", "ISO", "FILTER", "CAMTEMP", "RA-MNT", "DEC-MNT", "OBSERVER", "INSTRUME")
     values = {"file": str(file), "width": data.shape[-1], "height": data.shape[-2], "type": str(data.dtype)}
     values.update({key: header[key] for key in wanted if key in header})
-    with suppress(SolveError, InvalidCommand):
-        values.update(_solution(fits.get_wcsinfo(file)))
+    values["solved"] = fits.is_solved(header)
+    if values["solved"]:
+        values.update(_evidence(header))
+        with suppress(SolveError, InvalidCommand):
+            values.update(_solution(fits.get_wcsinfo(file, extension=extension)))
     _print(values, as_json)
 
 
@@ -179,17 +227,22 @@ def info(file: Path, as_json: bool) -> None:
 @click.argument("files", type=_existing, nargs=-1, required=True)
 @click.option("--to", type=click.Choice(["fits", "jpg", "pgm", "fz"]), required=True, help="What to make.")
 @click.option("--overwrite", is_flag=True, help="Replace what exists.")
-def convert(files: Tuple[Path, ...], to: str, overwrite: bool) -> None:
+@_which_image
+def convert(
+    files: Tuple[Path, ...], to: str, overwrite: bool, extension: Union[int, str, None], plane: Optional[int]
+) -> None:
     """Convert raw files (.cr2, .dng) to fits, jpg or pgm, and FITS images to jpg, fz (compressed) or back to fits.
 
-    The new file stands beside the old one. fz, and fits from .fz, take the place of the old one.
+    The new file stands beside the old one. fz, and fits from .fz, take the place of the old one. --extension and
+    --plane are for the jpg of a FITS image.
     """
     for file in track(files, description="Converting", console=Console(stderr=True), disable=len(files) == 1):
-        click.echo(_convert(file, to, overwrite))
+        click.echo(_convert(file, to, overwrite, extension=extension, plane=plane))
 
 
-def _convert(file: Path, to: str, overwrite: bool) -> Union[str, Path]:
+def _convert(file: Path, to: str, overwrite: bool, **which: Any) -> Union[str, Path]:
     from panoptes_utils.images import cr2, fits, make_pretty_image
+    from panoptes_utils.images.fits.opening import FITS_SUFFIXES, is_fits_name
 
     kind = file.suffix.lower()
     raw = kind in (".cr2", ".dng")
@@ -199,12 +252,12 @@ def _convert(file: Path, to: str, overwrite: bool) -> Union[str, Path]:
         return cr2.cr2_to_pgm(file, overwrite=overwrite)
     if raw and to == "jpg":
         return cr2.cr2_to_jpg(file, overwrite=overwrite)
-    if kind in (".fits", ".fz") and to == "jpg":
-        made = make_pretty_image(file)
+    if is_fits_name(file) and to == "jpg":
+        made = make_pretty_image(file, **which)
         if made is None:
             raise FileNotFoundError(f"{file}: no such file")
         return made
-    if kind == ".fits" and to == "fz":
+    if kind in FITS_SUFFIXES and to == "fz":
         return fits.fpack(file, overwrite=overwrite)
     if kind == ".fz" and to == "fits":
         return fits.funpack(file, overwrite=overwrite)
@@ -263,13 +316,22 @@ def _solve_first_fits(*paths: Any) -> None:
 @click.option("--method", type=click.Choice(["sextractor", "sep", "photutils"]), default="sextractor", help="How.")
 @click.option("--match", is_flag=True, help="Only sources that are Tycho-2 stars, with their magnitudes.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there.")
+@_which_image
 @_json
-def sources(file: Path, method: str, match: bool, csv_file: Optional[Path], as_json: bool) -> None:
+def sources(
+    file: Path,
+    method: str,
+    match: bool,
+    csv_file: Optional[Path],
+    extension: Union[int, str, None],
+    plane: Optional[int],
+    as_json: bool,
+) -> None:
     """Find the point sources in FILE."""
     from panoptes_utils.files import replacing
     from panoptes_utils.sources import lookup_point_sources
 
-    table = lookup_point_sources(file, method=method, catalog_match=match)
+    table = lookup_point_sources(file, method=method, catalog_match=match, extension=extension, plane=plane)
     if csv_file:
         with replacing(csv_file) as draft:
             table.to_csv(draft, index=False)
@@ -277,11 +339,13 @@ def sources(file: Path, method: str, match: bool, csv_file: Optional[Path], as_j
         click.echo(table.to_json(orient="records"))
         return
     shown = ["x", "y", "ra", "dec", "flux_best", "fwhm_image"]
-    out = Table(*shown, *(["V_T", "arcsec off"] if match else []), title=f"{file}: {len(table)} sources, brightest:")
+    out = Table(
+        *shown, *(["V_T", "arcsec off"] if match else []), title=Text(f"{file}: {len(table)} sources, brightest:")
+    )
     names = [f"{method}_{name}" for name in shown] + (["catalog_vmag", "catalog_sep_arcsec"] if match else [])
     for row in table[names].head(10).itertuples(index=False):
         out.add_row(*(f"{value:.3f}" for value in row))
-    Console().print(out)
+    _show(out)
 
 
 @main.group()

@@ -1,15 +1,23 @@
 """The command line, as a person or a script calls it."""
 
+import io
 import json
 import time
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
+from astropy.io import fits as astropy_fits
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+from star_field import make_wcs, star_field, write_fake_solver
 
 import panoptes_utils
 from panoptes_utils import cli
 from panoptes_utils.images import fits
+from panoptes_utils.sources import lookup_point_sources
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +76,85 @@ def test_errors_are_one_line(run, tmp_path):
     assert run("image", "solve", tmp_path / "missing.fits").exit_code == 2
     assert "go together" in run("image", "solve", path, "--ra", "5").output
     assert "cannot be made into pgm" in run("image", "convert", path, "--to", "pgm").output
+
+
+class TestTables:
+    """A number that is cut is another number."""
+
+    @pytest.mark.parametrize("width", [20, 40, 80, 200])
+    @given(values=st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12))
+    def test_no_number_is_cut_in_a_narrow_terminal_or_a_pipe(self, width, values):
+        table = Table(*(f"column {number}" for number in range(len(values))), title="t")
+        table.add_row(*(f"{value:.5f}" for value in values))
+        for show in (lambda: cli._show(table), lambda: cli._print(dict(enumerate(values)), False, title="a" * 90)):
+            output = io.StringIO()
+            with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
+                patch.setenv("COLUMNS", str(width))
+                show()
+            assert "…" not in output.getvalue()
+            words = output.getvalue().split()
+            assert all(f"{value:.5f}" in words for value in values)
+
+    def test_names_are_shown_as_they_are(self, capsys):
+        cli._print({"file": "/a/[bold]b[1].fits"}, False, title="[red]c.fits")
+        shown = capsys.readouterr().out
+        assert "/a/[bold]b[1].fits" in shown and "[red]c.fits" in shown
+
+    def test_sources_are_shown_whole_in_a_pipe(self, run, tmp_path, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "40")
+        data, _, _ = star_field(make_wcs(10, 20))
+        fits.write_fits(1e5 * data, None, tmp_path / "a.fits")
+        shown = run("sources", tmp_path / "a.fits", "--method", "sep").output
+        table = lookup_point_sources(tmp_path / "a.fits", method="sep")
+        assert all(f"{flux:.3f}" in shown for flux in table["sep_flux_best"].head(10))
+
+
+class TestWhichImage:
+    @pytest.fixture
+    def file(self, tmp_path):
+        path = tmp_path / "two.fits"
+        planes = np.stack([np.full((20, 30), value, dtype=np.int16) for value in (1, 2)])
+        hdus = [astropy_fits.PrimaryHDU(np.ones((10, 10))), astropy_fits.ImageHDU(planes, name="SCI")]
+        astropy_fits.HDUList(hdus).writeto(path)
+        return path
+
+    @pytest.mark.parametrize("extension", ["1", "SCI"])
+    def test_extension_and_plane_are_chosen(self, run, file, extension):
+        assert json.loads(run("image", "info", file, "--json").stdout)["width"] == 10
+        chosen = run("image", "info", file, "--extension", extension, "--plane", 1, "--json").stdout
+        assert json.loads(chosen)["width"] == 30
+        made = run("image", "convert", file, "--to", "jpg", "--extension", extension)
+        assert made.output.strip() == str(file.with_suffix(".jpg"))
+        assert run("sources", file, "--method", "sep", "--extension", extension).exit_code == 0
+
+    def test_what_is_not_there_is_named(self, run, file):
+        for command in (["image", "info"], ["image", "solve"], ["sources"]):
+            result = run(*command, file, "--extension", "DARK")
+            assert result.exit_code == 1 and "has no extension DARK; it has 0 PRIMARY, 1 SCI" in result.output
+        assert "none of number 7" in run("image", "info", file, "--extension", 1, "--plane", 7).output
+
+    def test_guess_of_a_mount_is_not_shown_as_a_solution(self, run, tmp_path):
+        guess = {
+            "CTYPE1": "RA---TAN",
+            "CTYPE2": "DEC--TAN",
+            "CRVAL1": 10.0,
+            "CRVAL2": 20.0,
+            "CDELT1": 0.01,
+            "CDELT2": 0.01,
+        }
+        fits.write_fits(np.ones((20, 30)), guess, tmp_path / "a.fits")
+        shown = json.loads(run("image", "info", tmp_path / "a.fits", "--json").stdout)
+        assert shown["solved"] is False and not any("ra" in key for key in shown)
+
+    def test_solution_is_told_with_what_speaks_for_it(self, run, tmp_path, monkeypatch):
+        wcs = make_wcs(303.2, 46.0)
+        data, x, y = star_field(wcs)
+        fits.write_fits(data, None, tmp_path / "a.fits")
+        monkeypatch.setenv("SOLVE_FIELD", str(write_fake_solver(tmp_path / "solver", wcs, x, y, "--downsample=1")))
+        monkeypatch.setattr("panoptes_utils.images.fits.get_wcsinfo", lambda *_, **__: None)
+        monkeypatch.setattr(cli, "_solution", lambda _: {})
+        answer = json.loads(run("image", "solve", tmp_path / "a.fits", "--json").stdout)
+        assert answer["attempt"] == "full resolution" and answer["stars"] >= 30 and 0 < answer["residual_arcsec"] < 1
 
 
 @pytest.mark.tools
