@@ -24,7 +24,8 @@ autodoc_typehints = "none"
 PAGES = {
     "fits": (
         "FITS images",
-        [f"images.fits.{name}" for name in ("io", "solve", "hints", "wcsinfo", "pack", "metadata")],
+        [f"images.fits.{name}" for name in ("opening", "io", "solve", "attempts", "hints", "solution", "evidence")]
+        + [f"images.fits.{name}" for name in ("wcsinfo", "pack", "metadata")],
     ),
     "detection": ("Sources and stars", ["sources.detect", "sources.match", "sources.catalog", "images.fits.detect"]),
     "images": (
