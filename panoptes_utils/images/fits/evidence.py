@@ -23,8 +23,10 @@ MIN_MATCHED = 5
 MIN_SHARE = 0.5
 # Pixels between a star and where the catalogue has it; farther, it is not that star.
 MAX_DISTANCE = 4.0
-# Half the width of the part of the image in which a star is measured, and the width (sigma) of the window; pixels.
-_REACH, _WINDOW = 9, 2.0
+# Widths (sigma) of the window in which a star is measured, for stars in focus and for large ones; pixels. The part of
+# the image that is looked at is so many times as wide.
+_WINDOWS = (2.0, 5.0)
+_REACH = 4.5
 # Times the noise that the light of a star must be.
 _MIN_SIGNAL = 4.0
 # So many stars are needed to fit the whole matrix, and distortion of the second and third order; with fewer the matrix
@@ -51,13 +53,23 @@ def weigh(
         )
     except (OSError, KeyError, IndexError, ValueError, TypeError):
         return None
-    x, y, seen = measure(data, near_x - 1, near_y - 1)
-    x, y, ra, dec = x[seen] + 1, y[seen] + 1, ra[seen], dec[seen]
-    least = max(MIN_MATCHED, MIN_SHARE * len(seen))
+    best: Optional[Tuple[fits.Header, Evidence]] = None
+    for window in _WINDOWS:
+        x, y, seen = measure(data, near_x - 1, near_y - 1, window)
+        found = _fitted(solution, x[seen] + 1, y[seen] + 1, ra[seen], dec[seen], len(seen), attempt)
+        if found and (best is None or found[1].rms / found[1].matched < best[1].rms / best[1].matched):
+            best = found
+    return best
+
+
+def _fitted(
+    header: fits.Header, x: np.ndarray, y: np.ndarray, ra: np.ndarray, dec: np.ndarray, given: int, attempt: str
+) -> Optional[Tuple[fits.Header, Evidence]]:
+    """The solution, fitted to stars of which there were so many given; None if too few match. x and y of origin 1."""
+    least = max(MIN_MATCHED, MIN_SHARE * given)
+    best: Optional[Tuple[fits.Header, Evidence]] = None
     if len(x) < least:
         return None
-    best: Optional[Tuple[fits.Header, Evidence]] = None
-    header = solution
     # The second time with the stars that the better fit shows to match.
     for _ in range(3):
         distances, scale = _distances(header, x, y, ra, dec)
@@ -71,12 +83,15 @@ def weigh(
     return best
 
 
-def measure(data: np.ndarray, x: np.ndarray, y: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def measure(
+    data: np.ndarray, x: np.ndarray, y: np.ndarray, window: float = _WINDOWS[0]
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Measure stars where they are thought to be.
 
     Args:
         data: numpy.ndarray, shape (height, width).
         x, y: pixels, origin 0, right to `MAX_DISTANCE`.
+        window: width (sigma) of the Gaussian that light is weighted with, pixels.
 
     Returns:
         tuple: x and y by a Gaussian window, pixels, origin 0; and which of them are there.
@@ -84,24 +99,26 @@ def measure(data: np.ndarray, x: np.ndarray, y: np.ndarray) -> Tuple[np.ndarray,
     found_x, found_y = np.array(x, dtype=float), np.array(y, dtype=float)
     seen = np.zeros(len(found_x), dtype=bool)
     height, width = data.shape
+    reach = round(_REACH * window)
     for number, (first_x, first_y) in enumerate(zip(found_x.tolist(), found_y.tolist())):
         column, row = round(first_x), round(first_y)
-        left, low = max(0, column - _REACH), max(0, row - _REACH)
-        stamp = np.asarray(data[low : min(height, row + _REACH + 1), left : min(width, column + _REACH + 1)], float)
-        if min(stamp.shape, default=0) <= _REACH:
+        left, low = max(0, column - reach), max(0, row - reach)
+        stamp = np.asarray(data[low : min(height, row + reach + 1), left : min(width, column + reach + 1)], float)
+        if min(stamp.shape, default=0) <= reach:
             continue
         light = stamp - np.median(stamp)
         noise = 1.4826 * float(np.median(np.abs(light))) or 1e-9
         columns, rows = np.arange(stamp.shape[1]) + left, np.arange(stamp.shape[0]) + low
         at_x, at_y = first_x, first_y
         # The first window is wider, so that it sees a star that is off.
-        for sigma in (2 * _WINDOW, 2 * _WINDOW, *([_WINDOW] * 12)):
-            window = np.outer(
+        for sigma in (2 * window, 2 * window, *([window] * 12)):
+            weights = np.outer(
                 np.exp(-((rows - at_y) ** 2) / (2 * sigma**2)), np.exp(-((columns - at_x) ** 2) / (2 * sigma**2))
             )
-            weights = window * light
+            least = _MIN_SIGNAL * noise * float(np.sqrt((weights**2).sum()))
+            weights *= light
             total = float(weights.sum())
-            if total <= _MIN_SIGNAL * noise * float(np.sqrt((window**2).sum())):
+            if total <= least:
                 break
             step_x = float((weights * (columns - at_x)).sum()) / total
             step_y = float((weights * (rows - at_y)[:, None]).sum()) / total

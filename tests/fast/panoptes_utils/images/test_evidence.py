@@ -79,6 +79,25 @@ def test_solution_from_a_shrunk_image_becomes_exact(tmp_path):
     assert evidence.rms < 0.1 and evidence.scale == pytest.approx(10, rel=1e-3)
 
 
+@pytest.mark.parametrize("shape", ["out of focus", "trailed", "wide"])
+def test_stars_that_are_no_points_support_a_solution_too(tmp_path, shape):
+    wcs = make_wcs(303.2, 46, size=(600, 500))
+    _, x, y = star_field(wcs)
+    random = np.random.default_rng(1)
+    image = random.normal(1000, 10, (500, 600))
+    rows, columns = np.mgrid[:500, :600]
+    for at_x, at_y in zip(x, y):
+        if shape == "trailed":
+            along, across = (columns - at_x + rows - at_y) / np.sqrt(2), (columns - at_x - rows + at_y) / np.sqrt(2)
+            image += 400 * (np.abs(along) < 9) * np.exp(-(across**2) / 3)
+        else:
+            away = np.hypot(columns - at_x, rows - at_y)
+            image += 300 * (np.exp(-((away - 5.5) ** 2) / 2) if shape == "out of focus" else np.exp(-(away**2) / 40))
+    write_matches(tmp_path / "a.corr", wcs, x, y, noise=1.0)
+    header, evidence = weigh(image, solution_header(wcs), tmp_path / "a.corr", "blind")
+    assert off(header, wcs, x, y) < 0.25 and evidence.matched >= 0.7 * len(x)
+
+
 @pytest.mark.parametrize("why", ["no stars there", "stars elsewhere", "too few", "no table", "another table"])
 def test_solution_that_stars_do_not_support_is_refused(tmp_path, why):
     wcs = make_wcs(303.2, 46)
