@@ -15,9 +15,9 @@ import numpy as np
 from panoptes_utils.error import AlreadyExists, IllegalValue, InvalidCommand, InvalidSystemCommand
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits import update_observation_headers, write_fits
+from panoptes_utils.images.fits.opening import path_of
 from panoptes_utils.logging import logger
 from panoptes_utils.process import file_argument, find_program, run
-from panoptes_utils.utils import normalize_file_input
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,7 +54,7 @@ def _program(*names: Any) -> str:
 
 
 def _existing(fname: Any) -> Path:
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     return path

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from panoptes_utils.files import replacing
-from panoptes_utils.images.fits.opening import FITS_SUFFIXES, PACKED_SUFFIXES
+from panoptes_utils.images.fits.opening import FITS_SUFFIXES, PACKED_SUFFIXES, path_of
 from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
 from panoptes_utils.time import current_time
-from panoptes_utils.utils import normalize_file_input
 
 _FITS = (*FITS_SUFFIXES, *PACKED_SUFFIXES)
 _RAW = (".cr2", ".dng")
@@ -51,7 +50,7 @@ def make_pretty_image(
     Raises:
         error.PanError: the file is damaged.
     """
-    path = Path(normalize_file_input(fname))
+    path = path_of(fname)
     if not path.exists():
         warnings.warn(f"{path}: no such file, no preview made", stacklevel=2)
         return None

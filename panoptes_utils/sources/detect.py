@@ -11,11 +11,10 @@ import pandas as pd
 from astropy.io import ascii as ascii_table
 
 from panoptes_utils.error import IllegalValue, InvalidSystemCommand, SolveError
-from panoptes_utils.images.fits.opening import Extension, readable_image, write_plain
+from panoptes_utils.images.fits.opening import Extension, path_of, readable_image, write_plain
 from panoptes_utils.images.fits.solution import solution_wcs
 from panoptes_utils.process import find_program, run
 from panoptes_utils.sources.match import get_catalog_match
-from panoptes_utils.utils import normalize_file_input
 
 HERE = Path(__file__).parent
 # Seconds that SExtractor may take.
@@ -75,7 +74,7 @@ def lookup_point_sources(
     """
     if method not in _METHODS:
         raise IllegalValue(f"method={method!r} is not one of {', '.join(_METHODS)}")
-    path = normalize_file_input(fits_file)
+    path = path_of(fits_file)
     header, data = readable_image(path, extension, plane)
     wcs = wcs if wcs is not None else solution_wcs(header)
     solved = wcs is not None and wcs.is_celestial

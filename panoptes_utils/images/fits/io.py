@@ -11,19 +11,18 @@ from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
 from panoptes_utils.files import replacing
-from panoptes_utils.images.fits.opening import Extension, extension_of, named_errors
+from panoptes_utils.images.fits.opening import Extension, extension_of, named_errors, path_of
 from panoptes_utils.logging import logger
-from panoptes_utils.utils import normalize_file_input
 
 
 def is_packed(fname: Union[str, Path]) -> bool:
     """Whether the name is that of an fpacked file (`.fz`)."""
-    return normalize_file_input(fname).suffix.lower() == ".fz"
+    return path_of(fname).suffix.lower() == ".fz"
 
 
 def _at_image(fname: Any, args: Any, kwargs: Dict[str, Any]) -> Path:
     """The path; where the caller names no extension, `kwargs` gets that of the image."""
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     if not args and not {"ext", "extname"} & set(kwargs):
         kwargs["ext"] = extension_of(path)
     return path
@@ -99,7 +98,7 @@ def getwcs(fname: Any, *args: Any, extension: Optional[Extension] = None, **kwar
         FileNotFoundError: no such file.
         IllegalValue: not a FITS file, or its coordinate keys contradict each other.
     """
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     header = getheader(path, ext=extension_of(path, extension))
     if header.get("NAXIS", 0) > 2 and len(args) < 4:
         kwargs.setdefault("naxis", 2)  # all planes of a cube show the same sky

@@ -13,10 +13,10 @@ from astropy.io import fits
 
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.io import getheader
-from panoptes_utils.images.fits.opening import extension_of
+from panoptes_utils.images.fits.opening import extension_of, path_of
 from panoptes_utils.logging import logger
 from panoptes_utils.time import as_utc
-from panoptes_utils.utils import get_quantity_value, normalize_file_input
+from panoptes_utils.utils import get_quantity_value
 
 PATH_MATCHER = re.compile(
     r"(?P<unit_id>PAN\d{3})[/_](?P<camera_id>[0-9A-Za-z]+)[/_]"
@@ -188,7 +188,7 @@ def update_observation_headers(file_path: Any, info: Dict[str, Any]) -> bool:
         FileNotFoundError: no such file.
         error.IllegalValue: not a FITS file.
     """
-    path = normalize_file_input(file_path)
+    path = path_of(file_path)
     number = extension_of(path)
     getheader(path, ext=number)
     info = {"equinox": 2000.0, **info}

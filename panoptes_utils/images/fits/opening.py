@@ -28,16 +28,21 @@ PACKED_SUFFIXES = (".fz", ".gz")
 _MOST_COLOURS = 4
 
 
+def path_of(fname: Any) -> Path:
+    """The path of a file given as str, path or open file; ValueError if it is none of these."""
+    return Path(normalize_file_input(fname))
+
+
 def is_fits_name(fname: Any) -> bool:
     """Whether the name is that of a FITS image, plain or compressed."""
-    name = normalize_file_input(fname).name.lower()
+    name = path_of(fname).name.lower()
     packed = name.endswith(PACKED_SUFFIXES)
     return name.endswith(".fz") or name[: -3 if packed else None].endswith(FITS_SUFFIXES)
 
 
 def stem_of(fname: Any) -> str:
     """The name of an image without its folder and without what says that it is FITS, and compressed."""
-    name = normalize_file_input(fname).name
+    name = path_of(fname).name
     for suffixes in (PACKED_SUFFIXES, FITS_SUFFIXES):
         name = next((name[: -len(each)] for each in suffixes if name.lower().endswith(each)), name)
     return name
@@ -73,7 +78,7 @@ def extension_of(fname: Any, extension: Optional[Extension] = None) -> int:
         FileNotFoundError: no such file.
         IllegalValue: not a FITS file, or it has no such extension.
     """
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     with named_errors(path), fits.open(path, memmap=False) as hdus:
         return image_number(hdus, extension, path)
 
@@ -119,7 +124,7 @@ def readable_image(
         FileNotFoundError: no such file.
         IllegalValue: not a FITS file, truncated, without pixels, extension or plane, or with no finite pixel.
     """
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     with named_errors(path), fits.open(path, memmap=False) as hdus:

@@ -8,9 +8,9 @@ from typing import Any
 
 from panoptes_utils.error import InvalidSystemCommand
 from panoptes_utils.files import replacing
+from panoptes_utils.images.fits.opening import path_of
 from panoptes_utils.logging import logger
 from panoptes_utils.process import find_program, run
-from panoptes_utils.utils import normalize_file_input
 
 # Seconds; a frame of 18 megapixels takes under two on a Raspberry Pi.
 TIME_LIMIT = 60
@@ -34,7 +34,7 @@ def fpack(fits_fname: Any, unpack: bool = False, overwrite: bool = True) -> str:
         InvalidSystemCommand: the program failed, as on a truncated file; the file is as it was.
         Timeout: it took over a minute.
     """
-    path = normalize_file_input(fits_fname)
+    path = path_of(fits_fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     packed = path.suffix.lower() == ".fz"

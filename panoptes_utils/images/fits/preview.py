@@ -8,11 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from panoptes_utils.files import replacing
-from panoptes_utils.images.fits.opening import Extension, readable_image, stem_of
+from panoptes_utils.images.fits.opening import Extension, path_of, readable_image, stem_of
 from panoptes_utils.images.fits.solution import solution_wcs
 from panoptes_utils.images.plot import add_colorbar, get_palette, star_norm
 from panoptes_utils.time import current_time
-from panoptes_utils.utils import normalize_file_input
 
 
 def fits_to_jpg(
@@ -48,7 +47,7 @@ def fits_to_jpg(
         FileNotFoundError: no such file.
         IllegalValue: it is not a FITS image.
     """
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     header, data = readable_image(path, extension, plane)
     name = stem_of(path)
     target = path.with_name(name + ".jpg")

@@ -28,6 +28,7 @@ from panoptes_utils.images.fits.opening import (
     PACKED_SUFFIXES,
     extension_of,
     filled,
+    path_of,
     readable_image,
     stem_of,
     write_plain,
@@ -35,7 +36,6 @@ from panoptes_utils.images.fits.opening import (
 from panoptes_utils.images.fits.solution import Evidence, is_solved, put_solution, solution_cards
 from panoptes_utils.logging import logger
 from panoptes_utils.process import file_argument, find_program, run, start
-from panoptes_utils.utils import normalize_file_input
 
 
 def default_options(timeout: float) -> List[str]:
@@ -97,7 +97,7 @@ def solve_field(
     flags = {"overwrite": "--overwrite", "skip_solved": "--skip-solved"}
     chosen = [option for key, option in flags.items() if kwargs.pop(key, False)]
     options = list(solve_opts) if solve_opts is not None else default_options(timeout)
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     if path.is_file() and extension_of(path):
         chosen.append(f"--extension={extension_of(path)}")
     return start([program, *options, *chosen, *_extra_options(kwargs), file_argument(path)])
@@ -137,7 +137,7 @@ def get_solve_field(
 
     Source: Lang et al. 2010, AJ 139, 1782.
     """
-    path = normalize_file_input(fname)
+    path = path_of(fname)
     deadline = monotonic() + timeout
     extension, plane = kwargs.pop("extension", None), kwargs.pop("plane", None)
     try:

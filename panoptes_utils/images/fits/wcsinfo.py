@@ -9,10 +9,9 @@ from astropy.io import fits
 
 from panoptes_utils.error import InvalidCommand, InvalidSystemCommand, SolveError
 from panoptes_utils.images.fits.io import getheader
-from panoptes_utils.images.fits.opening import Extension, extension_of
+from panoptes_utils.images.fits.opening import Extension, extension_of, path_of
 from panoptes_utils.images.fits.solution import WCS_KEY, is_solved
 from panoptes_utils.process import find_program, run
-from panoptes_utils.utils import normalize_file_input
 
 # Units of what wcsinfo prints.
 _WCSINFO_UNITS = {
@@ -60,7 +59,7 @@ def get_wcsinfo(fits_fname: Any, extension: Optional[Extension] = None) -> Dict[
         InvalidCommand: wcsinfo is not on PATH.
         SolveError: the file has no solution: coordinates that a mount or a driver wrote are none (`is_solved`).
     """
-    path = normalize_file_input(fits_fname)
+    path = path_of(fits_fname)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
