@@ -184,6 +184,18 @@ class TestImages:
         result = run("image", "convert", f"{sky_file}.fz", "--to", "fits")
         assert result.output.strip() == str(sky_file) and sky_file.exists()
 
+    def test_names_that_begin_with_a_dash(self, run, tmp_path, monkeypatch, bayer_image):
+        import raw_files
+
+        monkeypatch.chdir(tmp_path)
+        raw_files.write_cr2("./-b.cr2", bayer_image)
+        for kind in ("fits", "pgm", "jpg"):
+            made = run("image", "convert", "--to", kind, "--", "-b.cr2")
+            assert made.output.strip() == f"-b.{kind}" and (tmp_path / f"-b.{kind}").stat().st_size > 500
+        assert run("image", "convert", "--to", "fz", "--", "-b.fits").output.strip() == "-b.fits.fz"
+        assert json.loads(run("image", "info", "--json", "--", "-b.fits.fz").stdout)["width"] == bayer_image.shape[1]
+        assert run("sources", "--", "-b.fits.fz").exit_code == 0
+
     @pytest.mark.slow
     def test_watch_converts_what_is_new_and_survives_bad_files(self, run, sky, tmp_path, bayer_image, monkeypatch):
         import raw_files

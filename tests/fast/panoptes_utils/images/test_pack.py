@@ -24,6 +24,16 @@ class TestPack:
         assert np.array_equal(fits.getdata(plain), before)
         assert list(tmp_path.iterdir()) == [sky_file]
 
+    @pytest.mark.parametrize("name", ["-a.fits", "a[1].fits", "!a+1.fits", "a (b).fits"])
+    def test_names_that_mean_something_to_programs(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        data = np.arange(600, dtype=np.int16).reshape(20, 30)
+        fits.write_fits(data, None, name)
+        packed = fits.fpack(name)
+        assert packed == f"{name}.fz" and np.array_equal(fits.getdata(packed), data)
+        assert fits.funpack(packed) == name and np.array_equal(fits.getdata(name), data)
+        assert list(tmp_path.iterdir()) == [tmp_path / name]
+
     def test_nothing_is_lost_on_failure(self, sky_file, tmp_path):
         target = Path(f"{sky_file}.fz")
         target.write_text("mine")
