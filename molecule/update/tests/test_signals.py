@@ -87,7 +87,9 @@ def test_loss_while_an_update_is_open_is_made_good(unit, bad_for_undo, point, wh
     unit.check(f"kill -KILL $(cat {LOCK})")
     assert process.wait(timeout=60) == 128 + signal.SIGKILL
     unit.tool("recover", expect=0)
-    assert unit.tool("update", expect=0)["verdict"] in ("updated", "restored", "unchanged", "held")
+    # A bad release that power cuts kept from its verdict is tried once more, and gets it.
+    answer = unit.tool("update")
+    assert answer["verdict"] in ("updated", "restored", "unchanged", "held", "rolled-back"), f"{answer}{unit.journal()}"
     running = unit.release()
     assert running in (old, new)
     unit.must_run(running)
@@ -106,7 +108,7 @@ def test_newest_release_that_does_not_run_is_brought_up_again(unit, offered, how
         told = {row["service"]: row["status"] for row in unit.tool("status")["services"]}
         assert told == dict.fromkeys(SERVICES, "absent")
         problem = next(one for one in unit.tool("doctor")["answer"] if one["name"] == "services")["problem"]
-        assert "config-server has no container" in problem and problem.endswith(": panoptes-unit deploy")
+        assert "config-server has no container" in problem and problem.endswith(": panoptes-unit repair")
     if how.endswith("pruned"):
         unit.check("docker image prune --all --force")
     answer = unit.tool("update", expect=0)
@@ -123,7 +125,8 @@ def test_full_disk_leaves_one_whole_release(unit, bad_for_undo, point, record_pr
     old, new = bad_for_undo
     folder = "/var/lib/panoptes-unit"
     kept = "/run/panoptes-unit.kept"
-    unit.check(f"cp -a {folder} {kept} && mount -t tmpfs -o size=2m none {folder} && cp -a {kept}/. {folder}/")
+    room = f"$(($(du --summarize --block-size=1k {folder} | cut --fields=1) + 2048))k"  # what is there, and a little
+    unit.check(f"cp -a {folder} {kept} && mount -t tmpfs -o size={room} none {folder} && cp -a {kept}/. {folder}/")
     try:
         process = unit.update_halted_at(point, "--force")
         unit.host.run(f"dd if=/dev/zero of={folder}/filler bs=4k 2>&1")
@@ -140,6 +143,7 @@ def test_full_disk_leaves_one_whole_release(unit, bad_for_undo, point, record_pr
         assert unit.release() in (old, new)
         unit.must_run(unit.release())
     finally:
-        unit.check(f"rm -rf {kept} && cp -a {folder} {kept} && umount {folder} && cp -a {kept}/. {folder}/")
-        unit.check(f"rm -f {folder}/filler")
+        unit.check(
+            f"rm -rf {folder}/filler {kept} && cp -a {folder} {kept} && umount {folder} && cp -a {kept}/. {folder}/"
+        )
     record_property("outcome", f"{answer['verdict']}: {answer['reason'][:70]}")
