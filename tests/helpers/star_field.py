@@ -6,19 +6,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-# As solve-field it takes options and a file. It notes them, and writes the solution that lies beside it if one of the
-# options is the one that the test waits for.
-_SOLVER = """#!/bin/sh
-here=$(dirname "$0")
-echo "$*" >> "$here/calls"
-for option; do
-  case $option in --wcs=*) wcs=${option#--wcs=} ;; --corr=/*) corr=${option#--corr=} ;; esac
-done
-SLEEP
-case " $* " in
-  *" $(cat "$here/wanted") "*) cp "$here/solution.wcs" "$wcs"; cp "$here/solution.corr" "$corr" ;;
-esac
-"""
+# Where `SOLVE_FIELD` leads to the stand-in, and `FAKE_SOLVER` to its folder.
+FAKE_SOLVER = Path(__file__).with_name("fake-solve-field")
 
 
 def make_wcs(ra, dec, scale=10.0, size=(320, 280), rotation=20.0):
@@ -72,18 +61,16 @@ def write_matches(path, wcs, x, y, noise=0.0, seed=0):
 
 
 def write_fake_solver(folder, wcs, x, y, wanted, noise=0.0, sleep=""):
-    """Put a stand-in for solve-field into a folder; it solves when `wanted` is among its options; return its path."""
+    """Fill the folder of the stand-in, which solves when `wanted` is among its options, and does `sleep` before."""
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     fits.PrimaryHDU(header=solution_header(wcs)).writeto(folder / "solution.wcs", overwrite=True)
     write_matches(folder / "solution.corr", wcs, x, y, noise)
     (folder / "wanted").write_text(wanted)
-    program = folder / "fake-solve-field"
-    program.write_text(_SOLVER.replace("SLEEP", sleep))
-    program.chmod(0o755)
-    return program
+    (folder / "first").write_text(sleep)
+    return folder
 
 
-def calls_of(program):
+def calls_of(folder):
     """The options of each call of a stand-in."""
-    return [line.split() for line in (Path(program).parent / "calls").read_text().splitlines()]
+    return [line.split() for line in (Path(folder) / "calls").read_text().splitlines()]

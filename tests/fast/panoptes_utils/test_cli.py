@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
-from star_field import make_wcs, star_field, write_fake_solver
+from star_field import FAKE_SOLVER, make_wcs, star_field, write_fake_solver
 
 import panoptes_utils
 from panoptes_utils import cli
@@ -150,7 +150,8 @@ class TestWhichImage:
         wcs = make_wcs(303.2, 46.0)
         data, x, y = star_field(wcs)
         fits.write_fits(data, None, tmp_path / "a.fits")
-        monkeypatch.setenv("SOLVE_FIELD", str(write_fake_solver(tmp_path / "solver", wcs, x, y, "--downsample=1")))
+        monkeypatch.setenv("SOLVE_FIELD", str(FAKE_SOLVER))
+        monkeypatch.setenv("FAKE_SOLVER", str(write_fake_solver(tmp_path / "solver", wcs, x, y, "--downsample=1")))
         monkeypatch.setattr("panoptes_utils.images.fits.get_wcsinfo", lambda *_, **__: None)
         monkeypatch.setattr(cli, "_solution", lambda _: {})
         answer = json.loads(run("image", "solve", tmp_path / "a.fits", "--json").stdout)

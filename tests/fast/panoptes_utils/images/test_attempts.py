@@ -6,7 +6,7 @@ from astropy.io import fits as astropy_fits
 from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
-from star_field import calls_of, make_wcs, star_field, write_fake_solver
+from star_field import FAKE_SOLVER, calls_of, make_wcs, star_field, write_fake_solver
 
 from panoptes_utils import error
 from panoptes_utils.images import fits
@@ -53,13 +53,14 @@ def image(field, tmp_path):
 
 @pytest.fixture
 def solver(field, tmp_path, monkeypatch):
-    """A function that sets up the stand-in; returns its path."""
+    """A function that sets up the stand-in; returns its folder."""
 
     def install(wanted, **how):
         wcs, _, x, y = field
-        program = write_fake_solver(tmp_path / "solver", wcs, x, y, wanted, **how)
-        monkeypatch.setenv("SOLVE_FIELD", str(program))
-        return program
+        folder = write_fake_solver(tmp_path / "solver", wcs, x, y, wanted, **how)
+        monkeypatch.setenv("SOLVE_FIELD", str(FAKE_SOLVER))
+        monkeypatch.setenv("FAKE_SOLVER", str(folder))
+        return folder
 
     return install
 
@@ -142,24 +143,24 @@ class TestOrder:
     def test_answer_says_which_attempt_solved_and_what_speaks_for_it(
         self, image, solver, field, wanted, attempt, calls
     ):
-        program = solver(wanted, noise=0.5)
+        stand_in = solver(wanted, noise=0.5)
         path = image(GUESS)
         solved = fits.get_solve_field(path)
-        assert solved["SOLVHOW"] == attempt and len(calls_of(program)) == calls
+        assert solved["SOLVHOW"] == attempt and len(calls_of(stand_in)) == calls
         assert solved["SOLVNUM"] >= 30 and 0 < solved["SOLVRMS"] < 1.0
         assert fits.is_solved(fits.getheader(path)) and fits.getval(path, "SOLVNUM") == solved["SOLVNUM"]
         assert solved["CRVAL1"] == pytest.approx(303.2, abs=2e-5) and solved["CRVAL2"] == pytest.approx(46, abs=2e-5)
         assert np.array_equal(fits.getdata(path), field[1].astype(np.float32))
         assert "CDELT1" not in fits.getheader(path)
-        calls_before = calls_of(program)
+        calls_before = calls_of(stand_in)
         fits.get_solve_field(path)  # now it is solved
-        assert calls_of(program) == calls_before
+        assert calls_of(stand_in) == calls_before
 
     def test_wrong_hints_are_not_in_later_attempts_and_the_solver_sees_no_header(self, image, solver):
-        program = solver("--none-of-them")
+        stand_in = solver("--none-of-them")
         with pytest.raises(error.SolveError, match="no solution found"):
             fits.get_solve_field(image({**GUESS, "PIXSCALE": 9.0}), ra=5, dec=6)
-        first, second, third, fourth = calls_of(program)
+        first, second, third, fourth = calls_of(stand_in)
         assert "--ra=5.000000" in first and any(word.startswith("--scale-low") for word in first)
         assert "--ra=5.000000" in second and not any(word.startswith("--scale") for word in second)
         for call in (third, fourth):
@@ -167,10 +168,10 @@ class TestOrder:
 
     @pytest.mark.parametrize("shown", [True, False])
     def test_header_is_shown_to_a_solver_with_own_options_only(self, image, solver, shown):
-        program = solver("--none", sleep='for file; do :; done; head -c 2880 "$file" > "$here/header"')
+        stand_in = solver("--none", sleep='for file; do :; done; head -c 2880 "$file" > "$here/header"')
         with pytest.raises(error.SolveError):
             fits.get_solve_field(image(GUESS), **({"solve_opts": ["--guess-scale"]} if shown else {}))
-        header = (program.parent / "header").read_bytes()
+        header = (stand_in / "header").read_bytes()
         assert header.startswith(b"SIMPLE") and (b"CRVAL1" in header) is shown
 
     def test_solution_without_stars_is_refused_and_the_image_stays(self, image, solver, field, tmp_path):
@@ -226,12 +227,12 @@ class TestOrder:
             assert lookup_point_sources(made, method="sep")["sep_ra"].between(302, 304).all()
 
     def test_colours_side_by_side_have_no_place_for_coordinates(self, field, solver, tmp_path):
-        program = solver("--downsample=1")
+        stand_in = solver("--downsample=1")
         path = tmp_path / "picture.fits"
         astropy_fits.PrimaryHDU(np.stack([field[1]] * 3, axis=2)).writeto(path)
         with pytest.raises(error.SolveError, match=r"picture\.fits: its colours are the first axis"):
             fits.get_solve_field(path)
-        assert not (program.parent / "calls").exists()
+        assert not (stand_in / "calls").exists()
 
 
 class TestTime:
@@ -277,7 +278,7 @@ class TestTime:
         assert seen[-1] == ("hints", pytest.approx(43)) and turns.cut
 
     def test_solver_that_never_ends_is_ended_in_time(self, image, solver):
-        program = solver("--none", sleep="sleep 60")
+        stand_in = solver("--none", sleep="sleep 60")
         with pytest.raises(error.Timeout, match=r"image\.fits: not solved in 1 s"):
             fits.get_solve_field(image(GUESS), timeout=1)
-        assert len(calls_of(program)) >= 3
+        assert len(calls_of(stand_in)) >= 3
