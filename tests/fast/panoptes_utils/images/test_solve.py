@@ -256,13 +256,15 @@ import resource, sys
 from panoptes_utils.images.fits import solve
 original = solve._with_solution
 def full(*arguments):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     return original(*arguments)
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 solve._with_solution = full
 try:
     solve.get_solve_field(sys.argv[1])
 except OSError as error:
     print("OSError", error.errno)
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)  # the coverage of this process is written when it ends
 """
         ended = subprocess.run([sys.executable, "-c", code, str(sky_file)], capture_output=True, text=True)
         assert ended.stdout.startswith("OSError"), ended.stderr
