@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
 from typing import Dict
+
+from .signals import NUMBERS
 
 
 class DowntimeWatch:
@@ -26,6 +29,8 @@ class DowntimeWatch:
         self._thread.join()
 
     def _watch(self) -> None:
+        # The kernel gives a signal to any thread that takes it; taken here, it would reach the run some steps later.
+        signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
         lost: Dict[str, float] = {}
         present = {service for service, port in self._ports.items() if _answers(port)}
         while not self._stop.is_set():
