@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..errors import UnitError
 from ..settings import SIZE_LIMIT, Settings
-from .engine import Container, Engine
+from .engine import Container, Engine, StoredImage
 
 _TOLD_FOR_S = 86400.0
 
@@ -26,7 +27,8 @@ class QuickEngine(Engine):
         told: `told` of an earlier one.
 
     Attributes:
-        told: {at, files, services}: when Compose told last, the checksum of its files, and the services in them.
+        told: {at, files, services}: when Compose told last, the checksum of its files, and the services in them; and
+            {storage}: the engine's driver and folder, asked then too.
     """
 
     def __init__(self, settings: Settings, told: Optional[Dict[str, Any]] = None) -> None:
@@ -34,6 +36,7 @@ class QuickEngine(Engine):
         self.told = told or {}
         self._seen: List[Container] = []
         self._error: Optional[UnitError] = None
+        self._stored: Dict[str, Optional[StoredImage]] = {}
         self._has_looked = False
 
     def is_alive(self) -> bool:
@@ -49,11 +52,39 @@ class QuickEngine(Engine):
 
     def has(self, image: str) -> bool:
         """Is this image, by digest, on the disk?"""
-        self.containers()  # an engine that hangs is not waited for again
-        done = self._docker("looking for an image", "image", "inspect", "--format", "{{.Id}}", image)
-        if done.returncode and "no such image" not in done.stderr.lower():
-            raise UnitError(f"Docker Engine: looking for an image: {done.stderr.strip()}")
-        return done.returncode == 0
+        return self._inspected(image) is not None
+
+    def stored(self, image: str) -> StoredImage:
+        """As `Engine.stored`."""
+        found = self._inspected(image)
+        if found is None:
+            raise UnitError(f"Docker Engine: inspecting {image}: no such image")
+        return found
+
+    def _inspected(self, image: str) -> Optional[StoredImage]:
+        """What the engine says of it, asked once; None where it has none."""
+        if image not in self._stored:
+            self.containers()  # an engine that hangs is not waited for again
+            fields = "{{.Id}}\t{{json .RootFS.Layers}}\t{{.Size}}"
+            done = self._docker("looking for an image", "image", "inspect", "--format", fields, image)
+            if done.returncode and "no such image" not in done.stderr.lower():
+                raise UnitError(f"Docker Engine: looking for an image: {done.stderr.strip()}")
+            self._stored[image] = None
+            if not done.returncode:
+                number, layers, size = done.stdout.strip().split("\t")
+                self._stored[image] = StoredImage(number, tuple(json.loads(layers) or ()), int(size))
+        return self._stored[image]
+
+    def storage(self) -> Tuple[str, Path]:
+        """As `Engine.storage`, asked as often as Compose."""
+        self.services()
+        if "storage" not in self.told:
+            done = self._docker("asking for its data folder", "info", "--format", "{{.Driver}}\t{{.DockerRootDir}}")
+            if done.returncode:
+                raise UnitError(f"Docker Engine: asking for its data folder: {done.stderr.strip()}")
+            self.told["storage"] = done.stdout.strip().split("\t")
+        driver, root = self.told["storage"]
+        return driver, Path(root)
 
     def containers(self) -> List[Container]:
         """As `Engine.containers`, without restarts and exit code; asked once, also where there is no answer."""

@@ -27,7 +27,7 @@ from ..machine import engine_store
 from ..machine.engine_service import ASIDE, SPENT, EngineService, remove_store
 from ..report import ago, megabytes, short
 from ..sources.reference import Reference
-from . import verify
+from . import store_shape, verify
 from .wholeness import SERVICES, Seen, findings
 
 # How Compose and the engine say that what lies on the disk is not what they left there.
@@ -103,6 +103,12 @@ class Repair:
             return self.run.engine.is_alive() and self.run.engine.has(self.release.image)
         return False
 
+    def flaws(self) -> List[store_shape.Flaw]:
+        """What is wrong with the engine's notes on the image and the containers, as far as it can say."""
+        with suppress(UnitError, OSError):
+            return Seen(self.run.settings, self.run.engine).flaws() or []
+        return []
+
     def services_that_work(self) -> List[str]:
         """Those that run and are healthy."""
         with suppress(UnitError):
@@ -116,6 +122,10 @@ class Repair:
     def look_at_image(self) -> None:
         """Compare the image with its digests, where that was not done since something failed."""
         if self.image_is_damaged or not self.has_image():
+            return
+        layers = {flaw.layer for flaw in self.flaws() if flaw.layer and not flaw.can_be_mended}
+        if layers:
+            self.image_is_damaged, self.damaged_layers = True, layers
             return
         known = verify.last(self.run.settings)
         if known is None or not known["damages"]:
@@ -155,6 +165,11 @@ class Repair:
                 write_release(self.run.release_file, old)
                 self.run.state.current = old.as_dict()
                 self.run.store.save(self.run.state)
+
+    def mend_notes(self) -> None:
+        """What the engine wrote down of the layers follows from the rest, and stands again."""
+        store_shape.mend(self.flaws())
+        self.run.engine.up()
 
     def bring_up(self) -> None:
         """The services run."""
@@ -287,6 +302,12 @@ def _after_a_look(repair: Repair) -> bool:
 LADDER = (
     Step("start", "start Docker Engine", lambda one: not one.run.engine.is_alive(), Repair.start_engine),
     Step("undo", "end what was interrupted", lambda one: one.run.journal.is_of_update(), Repair.go_back),
+    Step(
+        "notes",
+        "mend the engine's notes on the layers",
+        lambda one: any(flaw.can_be_mended for flaw in one.flaws()),
+        Repair.mend_notes,
+    ),
     Step("up", "bring the services up", lambda one: one.has_image() and not one.image_is_damaged, Repair.bring_up),
     Step(
         "recreate",
@@ -295,7 +316,12 @@ LADDER = (
         Repair.recreate,
     ),
     Step("fetch", "fetch the image again", lambda one: one.run.engine.is_alive() and _after_a_look(one), Repair.fetch),
-    Step("store", "begin a new store for the engine", lambda one: one.store_is_ill, Repair.begin_new_store),
+    Step(
+        "store",
+        "begin a new store for the engine",
+        lambda one: one.store_is_ill or bool(one.flaws()),
+        Repair.begin_new_store,
+    ),
 )
 
 
@@ -322,7 +348,7 @@ def repair(run: Run, new_store: bool = False, dry_run: bool = False, service: En
             run.journal.close()
             transaction.adopt()
         before = one.problems()
-        if any(problem.startswith("image: ") for problem in before):
+        if any(problem.startswith(("image: ", "store: ")) for problem in before):
             one.look_at_image()
         if not before:
             if run.store.load() != run.state:  # it was lost, and found again

@@ -25,7 +25,7 @@ from ..settings import Settings
 from ..sources import signature
 from ..sources.reference import Credentials, Reference
 from ..sources.registry import Registry
-from . import notices, verify
+from . import notices, store_shape, verify
 
 # What suffers where something is wrong.
 SERVICES = "services"
@@ -111,6 +111,20 @@ class Seen:
         """Those of the services."""
         containers: List[Container] = self._once("containers", lambda: self.engine.containers())
         return containers
+
+    def flaws(self) -> Optional[List[store_shape.Flaw]]:
+        """What is wrong with the engine's notes on the image and the containers; None where they are kept otherwise.
+
+        Raises:
+            UnitError: the engine does not say what it has.
+        """
+        driver, root = self.engine.storage()
+        if driver != store_shape.DRIVER or self.release is None:
+            return None
+        stored = self.engine.stored(self.release.image)
+        ours = [one.id for one in self.containers if one.image == self.release.image]
+        shape = store_shape.StoreShape(root, stored.id, stored.layers, ours)
+        return shape.flaws() if shape.is_there() else None
 
 
 class Entry(NamedTuple):
@@ -227,6 +241,18 @@ def _image(seen: Seen) -> str:
     return verify.last_told(found)
 
 
+def _store(seen: Seen) -> str:
+    if seen.release is None or not seen.engine.has(seen.release.image):
+        return "nothing to look for: the image is not there"
+    flaws = seen.flaws()
+    if flaws is None:
+        return "not looked into: it is not kept as overlay2 does"
+    if flaws:
+        more = f" and {len(flaws) - 1} more" if len(flaws) > 1 else ""
+        raise Lack(f"{flaws[0].path}{more} is not as the engine left it", "panoptes-unit repair")
+    return "the engine finds all layers and containers"
+
+
 def _services(seen: Seen) -> str:
     sick = [item.service for item in seen.containers if item.status == "running" and item.health == "unhealthy"]
     if sick:
@@ -329,6 +355,7 @@ WHOLE = (
     Entry("state", UPDATES, _state),
     Entry("release", SERVICES, _release),
     Entry("image", SERVICES, _image),
+    Entry("store", SERVICES, _store),
     Entry("services", SERVICES, _services),
     Entry("proof", SERVICES, _proof),
     Entry("pinned", UPDATES, _pinned),

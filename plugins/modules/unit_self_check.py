@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Callable
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.panoptes_unit.errors import HealthError
+from ansible.module_utils.panoptes_unit.deploy.quick_engine import QuickEngine
+from ansible.module_utils.panoptes_unit.errors import HealthError, UnitError
+from ansible.module_utils.panoptes_unit.health import record
+from ansible.module_utils.panoptes_unit.health.wholeness import SERVICES, Seen, findings
 from ansible.module_utils.panoptes_unit.services import check_config, check_pair
+from ansible.module_utils.panoptes_unit.settings import load
 
 try:
     import zmq  # noqa: F401 - asked for here to say what is missing
@@ -19,9 +24,11 @@ else:
 
 DOCUMENTATION = r"""
 module: unit_self_check
-short_description: Ask the services of a PANOPTES unit
+short_description: Is a PANOPTES unit whole?
 description:
   - Gets a key of this unit from the config server and sends a message round every hub pair.
+  - Where the tool panoptes-unit has settings, everything else that its services need is looked at as well, by the list
+    that C(panoptes-unit status) reads.
   - Changes nothing, in check mode or out of it.
 options:
   config_port:
@@ -41,6 +48,10 @@ options:
     type: list
     elements: list
     required: true
+  settings:
+    description: Settings of the tool on this machine.
+    type: path
+    default: /etc/panoptes/unit.yaml
   timeout:
     description: Seconds to wait for each answer.
     type: float
@@ -66,6 +77,20 @@ milliseconds:
 """
 
 
+def lacks(settings: Path) -> list[str]:
+    """What else the services need and this machine does not have, each with its remedy."""
+    if not settings.exists():
+        return []
+    try:
+        known = load(settings)
+        looked = record.read(Path(known.health))
+        seen = Seen(known, QuickEngine(known, looked.compose if looked else None))
+        # The proof was made above, with the values that this unit is to have.
+        return [one.problem for one in findings(seen, SERVICES) if one.problem and one.name != "proof"]
+    except UnitError as error:
+        return [str(error)]
+
+
 def main() -> None:
     """Ask everything; fail with every answer that is wrong."""
     module = AnsibleModule(
@@ -74,6 +99,7 @@ def main() -> None:
             "config_key": {"type": "str", "required": True},
             "config_value": {"type": "str", "required": True},
             "pairs": {"type": "list", "elements": "list", "required": True},
+            "settings": {"type": "path", "default": "/etc/panoptes/unit.yaml"},
             "timeout": {"type": "float", "default": 10},
         },
         supports_check_mode=True,
@@ -96,6 +122,7 @@ def main() -> None:
             took[name] = round(ask() * 1e3, 1)
         except HealthError as error:
             problems.append(str(error))
+    problems += lacks(Path(asked["settings"]))
     if problems:
         module.fail_json(msg="The services do not work:\n" + "\n".join(f"- {problem}" for problem in problems))
     module.exit_json(changed=False, milliseconds=took)

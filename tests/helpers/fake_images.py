@@ -120,16 +120,27 @@ class FakeImage:
         content = images / "imagedb/content/sha256"
         content.mkdir(parents=True)
         (content / self.id[7:]).write_bytes(self.config)
-        chain, places = "", []
+        chain, places, below = "", [], []  # type: str, list[Path], list[str]
+        (root / "overlay2/l").mkdir(parents=True)
         for number, (layer, tar) in enumerate(zip(self.layers, self.tars)):
-            chain = sha256(f"{chain} {layer}".encode()) if chain else layer
+            above, chain = chain, sha256(f"{chain} {layer}".encode()) if chain else layer
             about = images / "layerdb/sha256" / chain[7:]
             about.mkdir(parents=True, exist_ok=True)
             (about / "diff").write_text(layer)
-            (about / "cache-id").write_text(f"cache{number}")
+            (about / "size").write_text(str(len(tar)))
+            if above:
+                (about / "parent").write_text(above)
+            folder = sha256(f"folder {number}".encode())[7:]
+            (about / "cache-id").write_text(folder)
             (about / "tar-split.json.gz").write_bytes(gzip.compress(split(tar), mtime=0))
-            places.append(root / "overlay2" / f"cache{number}" / "diff")
+            places.append(root / "overlay2" / folder / "diff")
             places[-1].mkdir(parents=True)
+            short = f"{number:026}"
+            (places[-1].parent / "link").write_text(short)
+            if below:
+                (places[-1].parent / "lower").write_text(":".join(below))
+            (root / "overlay2/l" / short).symlink_to(f"../{folder}/diff")
+            below.insert(0, f"l/{short}")
             with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
                 for entry in archive:
                     unpack(archive, entry, places[-1])
