@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Optional
 
@@ -159,7 +160,7 @@ def _check_signature(run: Run, reference: Reference, release: Release) -> None:
 def check_room(run: Run, image: Image) -> None:
     """What counts as there is what the engine has, and not what the state believes."""
     kept = (run.state.current_release, run.state.previous_release)
-    known = {layer for release in kept if release and run.engine.has(release.image) for layer in release.layers}
+    known = {layer for release in kept if release and _is_there(run, release) for layer in release.layers}
     missing = sum(layer.size for layer in image.layers if layer.digest not in known)
     need = missing * run.settings.limits.expansion + run.settings.limits.floor_bytes
     free = run.engine.free_bytes()
@@ -172,6 +173,13 @@ def check_room(run: Run, image: Image) -> None:
             f"not enough room on {run.engine.root()}: this release needs {megabytes(need)} free "
             f"(floor included), there are {megabytes(free)}: remove images or logs"
         )
+
+
+def _is_there(run: Run, release: Release) -> bool:
+    """An engine that cannot say what it has, has nothing to count on."""
+    with suppress(UnitError):
+        return run.engine.has(release.image)
+    return False
 
 
 def fetch(run: Run, release: Release) -> None:

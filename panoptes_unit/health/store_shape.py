@@ -52,9 +52,9 @@ class StoreShape:
 
     Args:
         root: the engine's folder.
-        image: id of the image, which is the digest of its configuration.
-        layers: digests of its layers, unpacked, bottom first.
-        containers: ids of those that are made of it.
+        image: id of the image, which is the digest of its configuration; where the engine has none, nothing is wrong.
+        layers: digests of its layers, unpacked, bottom first; as the configuration says where none are given.
+        containers: ids of those that are made of it; which the engine has none of, nothing is wrong with.
     """
 
     def __init__(self, root: Path, image: str, layers: Sequence[str], containers: Collection[str] = ()) -> None:
@@ -71,12 +71,15 @@ class StoreShape:
     def flaws(self) -> List[Flaw]:
         """All that is not as it has to be; empty where nothing is wrong."""
         self._below.clear()
-        return [*self._of_image(), *self._of_layers(), *self._of_containers()]
-
-    def _of_image(self) -> Iterator[Flaw]:
         path = self._images / "imagedb" / "content" / "sha256" / self._image.partition(":")[2]
-        if hashlib.sha256(_bytes(path)).hexdigest() != path.name:
-            yield Flaw(path)
+        if not self._image or not os.path.lexists(path):
+            return []
+        configuration = _bytes(path)
+        is_whole = hashlib.sha256(configuration).hexdigest() == path.name
+        if is_whole and not self._layers:
+            rootfs = read_object(configuration, _LIMIT).get("rootfs")
+            self._layers = list(rootfs["diff_ids"]) if isinstance(rootfs, dict) else []
+        return [*([] if is_whole else [Flaw(path)]), *self._of_layers(), *self._of_containers()]
 
     def _of_layers(self) -> Iterator[Flaw]:
         chain, below = "", self._below
@@ -100,6 +103,8 @@ class StoreShape:
 
     def _of_containers(self) -> Iterator[Flaw]:
         for number in sorted(self._containers):
+            if not (self._root / "containers" / number).is_dir():
+                continue
             for name in ("config.v2.json", "hostconfig.json"):
                 path = self._root / "containers" / number / name
                 try:

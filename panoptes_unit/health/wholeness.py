@@ -8,12 +8,14 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ..deploy import proof
 from ..deploy.engine import Container, Engine
 from ..deploy.observing_lock import activity
+from ..deploy.own_ids import own_ids
 from ..deploy.release import Release, read_release
 from ..deploy.restart_permission import MANY_TIMES, NEVER_IN_WINDOW, WINDOW
 from ..deploy.state import State, Store
@@ -116,14 +118,22 @@ class Seen:
         """What is wrong with the engine's notes on the image and the containers; None where they are kept otherwise.
 
         Raises:
-            UnitError: the engine does not say what it has.
+            UnitError: the engine does not say where it keeps them.
         """
         driver, root = self.engine.storage()
         if driver != store_shape.DRIVER or self.release is None:
             return None
-        stored = self.engine.stored(self.release.image)
-        ours = [one.id for one in self.containers if one.image == self.release.image]
-        shape = store_shape.StoreShape(root, stored.id, stored.layers, ours)
+        # With spoiled notes, an engine that answers does not even say what it has.
+        known = own_ids(Path(self.settings.state))
+        current = self.state.current_release  # which knows more than the release file
+        image = current.config if current and current.image == self.release.image else ""
+        containers = known.get("containers", [])
+        layers: Tuple[str, ...] = ()
+        with suppress(UnitError):
+            containers = [one.id for one in self.containers if one.image == self.release.image]
+        with suppress(UnitError):
+            image, layers, _ = self.engine.stored(self.release.image)
+        shape = store_shape.StoreShape(root, image, layers, containers)
         return shape.flaws() if shape.is_there() else None
 
 
@@ -242,11 +252,9 @@ def _image(seen: Seen) -> str:
 
 
 def _store(seen: Seen) -> str:
-    if seen.release is None or not seen.engine.has(seen.release.image):
-        return "nothing to look for: the image is not there"
     flaws = seen.flaws()
     if flaws is None:
-        return "not looked into: it is not kept as overlay2 does"
+        return "not looked into: there is no release, or it is not kept as overlay2 does"
     if flaws:
         more = f" and {len(flaws) - 1} more" if len(flaws) > 1 else ""
         raise Lack(f"{flaws[0].path}{more} is not as the engine left it", "panoptes-unit repair")

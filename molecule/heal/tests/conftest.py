@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from lab.patient import ASIDE, Patient
 from lab.releases import Releases
 from lab.unit_under_test import UnitUnderTest
 
+# For `make bench-heal`.
+FIGURES = Path(__file__).parents[3] / "artifacts" / "heal.json"
 CASES: list[tuple[str, str, float, str]] = []
 
 
@@ -39,7 +44,8 @@ def pytest_runtest_makereport(item, call):
     result = (yield).get_result()
     if result.when == "call" or result.failed:
         told = dict(item.user_properties)
-        name = getattr(item, "callspec", None).id if hasattr(item, "callspec") else item.name
+        name = item.callspec.id.partition("://")[2].partition("-heal-")[2] if hasattr(item, "callspec") else ""
+        name = name or item.originalname
         verdict = "healed" if result.passed else "NOT HEALED"
         CASES.append((name, verdict, told.get("seconds", 0.0), told.get("outcome", "")))
 
@@ -52,3 +58,6 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{verdict:<11} {seconds:5.0f} s  {name:<52} {outcome}")
     healed = sum(1 for _, verdict, *_ in CASES if verdict == "healed")
     terminalreporter.write_line(f"{healed} of {len(CASES)} damages healed")
+    FIGURES.parent.mkdir(exist_ok=True)
+    rows = [dict(zip(("name", "verdict", "seconds", "outcome"), case)) for case in CASES]
+    FIGURES.write_text(json.dumps(rows, indent=1), encoding="utf-8")

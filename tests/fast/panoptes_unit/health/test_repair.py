@@ -30,6 +30,7 @@ DAMAGES = {
     "engine down": "start",
     "store": "store",
     "store, engine down": "store",
+    "mute": "store",
 }
 
 
@@ -40,6 +41,11 @@ class DamagedEngine(FakeEngine):
         super().__init__(settings)
         self.damage: set[str] = set()
         self.others: list[str] = []  # images of others that hold the same layer
+
+    def has(self, image: str) -> bool:
+        if "mute" in self.damage:
+            raise UnitError("looking for an image: readlink /var/lib/docker/overlay2: invalid argument")
+        return super().has(image)
 
     def up(self) -> None:
         self._answer()
@@ -60,7 +66,7 @@ class DamagedEngine(FakeEngine):
         self.damage.discard("layer")
 
     def pull(self, image: str, credentials, progress) -> int:
-        if "store" in self.damage:
+        if {"store", "mute"} & self.damage:
             raise UnitError("pulling: failed to register layer: rename: file exists")
         return super().pull(image, credentials, progress)
 
@@ -113,7 +119,7 @@ class Unit(FakeUnit):
 
     def break_it(self, damage: str) -> None:
         engine = self.engine
-        if damage in ("container", "layer", "store") and engine.running:
+        if damage in ("container", "layer", "store", "mute") and engine.running:
             engine.damage.add(damage)
             engine.running["config-server"] = engine.running["config-server"]._replace(status="exited", exit_code=1)
         elif damage == "stopped":
