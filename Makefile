@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-services bench-images test-arm64 dockerfiles docs bench-images-lib clean
+.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -83,6 +83,9 @@ bench-images: unit ## Weight of the images, download after a module change, cost
 
 bench-update: unit ## Service gap, way back and a night without news (benchmarks/update.md)
 	python benchmarks/update.py
+
+bench-heal: unit ## What looking after itself costs a unit, and how long repairs take (benchmarks/heal.md; after test-heal)
+	python benchmarks/heal.py
 
 bench-provisioning: unit ## What a rerun of unit.yml costs (benchmarks/provisioning.md)
 	python benchmarks/provisioning.py
