@@ -143,6 +143,26 @@ def test_power_cut_during_an_update(pi, update, during):
 
 
 @nightly
+def test_power_cut_during_a_repair(pi, update):
+    """All images are gone, and the power goes while the release is fetched again: nobody has to come."""
+    release = pi.release()
+    pi.machine.ssh(
+        "sudo sh -c 'docker rm --force config-server messaging-hub; docker image rm --force $(docker image ls --quiet)'"
+    )
+    pi.machine.ssh(
+        "sudo systemd-run --unit=repair-under-test panoptes-unit repair --settings /etc/panoptes/unit-under-test.yaml"
+    )
+    pi.wait_for(
+        "grep -q repair-fetch:before /var/lib/panoptes-unit/journal.jsonl && ls /var/lib/docker/tmp/GetImageBlob*"
+    )
+    pi.machine.cut()
+    pi.start()
+    pi.wait_for("! test -e /var/lib/panoptes-unit/journal.jsonl", limit=3600)
+    assert pi.whole() == release
+    pi.figures["power cut during a repair"] = "whole on its release, nobody touched it"
+
+
+@nightly
 def test_dead_card_is_replaced_by_a_blank_one_that_becomes_the_same_unit(pi, tmp_path):
     """The disk is lost; a blank one with the backup of the old becomes the same unit."""
     from lab.vm import clone
