@@ -256,7 +256,7 @@ class Repair:
             raise UnitError(f"{short(release.image)} cannot be fetched again: {error}") from None
         finally:
             self.run.count_requests(registry)
-        if self.run.engine.is_alive():
+        if self.run.engine.is_alive() and not self.has_image():  # what is taken away first makes room for itself
             candidate.check_room(self.run, image)
 
     def _require_sense(self) -> None:
