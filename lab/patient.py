@@ -45,6 +45,10 @@ class Patient:
         """The answer of one repair, whatever it is."""
         return self.unit.tool("repair", *options, env=env)
 
+    def forget_old_stores(self) -> None:
+        """As a person does who needs nothing of them any more."""
+        self.unit.check(f"rm --recursive --force {ASIDE}")
+
     def guests_are_as_they_were(self) -> bool:
         film = self.host.run("cat /var/lib/docker/volumes/films/_data/film")
         theirs = self.host.run("docker inspect --format {{.Id}} theirs theirs:latest")
@@ -74,5 +78,5 @@ class Patient:
         record_property("seconds", seconds)
         record_property("outcome", f"{'asked; ' * asked}{helped}")
         if asked:
-            self.unit.check(f"rm --recursive --force {ASIDE}")
+            self.forget_old_stores()
             self.guests()

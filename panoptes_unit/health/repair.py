@@ -169,6 +169,10 @@ class Repair:
     def mend_notes(self) -> None:
         """What the engine wrote down of the layers follows from the rest, and stands again."""
         store_shape.mend(self.flaws())
+        if not self.has_image():  # it read them when it started
+            self._require_rest("the engine has to start anew")
+            self.service.stop()
+            self.start_engine()
         self.run.engine.up()
 
     def bring_up(self) -> None:

@@ -18,8 +18,8 @@ from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Seque
 
 from ..documents import DocumentError, read_object
 from ..files import sync_folder, write_durably
+from .stored_layers import DRIVER, PUZZLING, entries
 
-DRIVER = "overlay2"
 _LIMIT = 4 * 1024 * 1024
 _SHORT_NAME = re.compile(r"[A-Z0-9]{26}")
 _FOLDER_NAME = re.compile(r"[0-9a-f]{64}")
@@ -90,14 +90,16 @@ class StoreShape:
                 if _text(notes / name) != right:
                     yield Flaw(notes / name, layer, right)
             if not _text(notes / "size").isdigit():
-                yield Flaw(notes / "size", layer)
+                yield Flaw(notes / "size", layer, _size(notes / "tar-split.json.gz"))
             if _bytes(notes / "tar-split.json.gz", len(_GZIP)) != _GZIP:
                 yield Flaw(notes / "tar-split.json.gz", layer)
             folder = _text(notes / "cache-id")
             if not (_FOLDER_NAME.fullmatch(folder) and (self._contents / folder / "diff").is_dir()):
-                yield Flaw(notes / "cache-id", layer)
-                below.clear()
-                return  # nobody knows where this layer is, and so what is upon it
+                folder = self._found(below)
+                yield Flaw(notes / "cache-id", layer, folder or None)
+                if not folder:
+                    below.clear()
+                    return  # nobody knows where this layer is, and so what is upon it
             yield from self._links(folder, below, layer)
             below.insert(0, self._name(folder))
 
@@ -134,6 +136,22 @@ class StoreShape:
         if _text(place / "lower") != lower:
             yield Flaw(place / "lower", layer, lower)
 
+    def _found(self, below: List[str]) -> str:
+        """The folder of a layer that lies on these, by its list of them; empty where that is not sure."""
+        database = self._images / "layerdb"
+        notes = [*database.glob("sha256/*/cache-id"), *database.glob("mounts/*/*-id")]
+        claimed = {_text(path) for path in notes}
+        lower = ":".join(f"l/{one}" for one in below)
+        found = [
+            place.name
+            for place in self._contents.iterdir()
+            if _FOLDER_NAME.fullmatch(place.name)
+            and place.name not in claimed
+            and _text(place / "lower") == lower
+            and (place / "diff").is_dir()
+        ]
+        return found[0] if len(found) == 1 else ""
+
     def _name(self, folder: str) -> str:
         """The short name of a folder: what both sides say, or one of them, or a new one."""
         if folder not in self._names:
@@ -168,6 +186,14 @@ def mend(flaws: Collection[Flaw]) -> None:
             sync_folder(flaw.path.parent)
         elif flaw.text:
             write_durably(flaw.path, flaw.text)
+
+
+def _size(files: Path) -> Optional[str]:
+    """The bytes of a layer's files, by its list of them; None where that is damaged."""
+    try:
+        return str(sum(entry[1] for entry in entries(files) if not isinstance(entry, bytes)))
+    except PUZZLING:
+        return None
 
 
 def _chain(below: str, layer: str) -> str:

@@ -31,7 +31,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _GLOBAL_HEADER = "pax_global_header"  # stands in a tar and is no file
 _REMOVED = ".wh."  # of a file that a layer takes away
-_PUZZLING = (DocumentError, EOFError, OSError, zlib.error, ValueError)
+PUZZLING = (DocumentError, EOFError, OSError, zlib.error, ValueError)
 # These say something of this process, and nothing of the disk.
 _OURS = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -83,7 +83,7 @@ class LayerStore:
                 yield Damage(layer, "", "the engine keeps another digest for it")
             place = self._contents / (folder / "cache-id").read_text(encoding="ascii") / "diff"
             files = _Files(place)
-        except _PUZZLING as error:
+        except PUZZLING as error:
             problem = f"what the engine knows of it cannot be read: {_damage_told_by(error)}"
             yield Damage(layer, "", problem)
             return
@@ -91,7 +91,7 @@ class LayerStore:
         named = False
         with files:
             try:
-                for entry in _entries(folder / "tar-split.json.gz"):
+                for entry in entries(folder / "tar-split.json.gz"):
                     if isinstance(entry, bytes):
                         total.update(entry)
                         continue
@@ -105,7 +105,7 @@ class LayerStore:
                     if problem:
                         named = True
                         yield Damage(layer, os.fsdecode(name), problem)
-            except _PUZZLING as error:
+            except PUZZLING as error:
                 yield Damage(layer, "", f"the engine's list of its files is damaged: {_damage_told_by(error)}")
                 return
         digest = "sha256:" + total.hexdigest()
@@ -241,7 +241,7 @@ def _straight(start: List[bytes], path: bytes) -> List[bytes]:
     return parts
 
 
-def _entries(path: Path) -> Iterator[Any]:
+def entries(path: Path) -> Iterator[Any]:
     """The list of files of a layer: bytes as they stand in its tar, and (name, size, checksum) of each file.
 
     Raises:

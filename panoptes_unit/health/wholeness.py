@@ -27,7 +27,7 @@ from ..settings import Settings
 from ..sources import signature
 from ..sources.reference import Credentials, Reference
 from ..sources.registry import Registry
-from . import notices, store_shape, verify
+from . import notices, store_shape, stored_layers, verify
 
 # What suffers where something is wrong.
 SERVICES = "services"
@@ -121,7 +121,7 @@ class Seen:
             UnitError: the engine does not say where it keeps them.
         """
         driver, root = self.engine.storage()
-        if driver != store_shape.DRIVER or self.release is None:
+        if driver != stored_layers.DRIVER or self.release is None:
             return None
         # With spoiled notes, an engine that answers does not even say what it has.
         known = own_ids(Path(self.settings.state))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.patient import ASIDE, Patient
+from lab.patient import Patient
 from lab.releases import Releases
 from lab.unit_under_test import UnitUnderTest
 
@@ -32,8 +32,8 @@ def patient(patient_made):
     """A unit that works; where the case before left none, it gets a new store first."""
     if patient_made.unit.tool("status")["rc"] != 0:
         patient_made.repair("--new-store", "--force")
-        patient_made.unit.check(f"rm --recursive --force {ASIDE}")
         patient_made.unit.must_run(patient_made.release)
+    patient_made.forget_old_stores()
     patient_made.guests()
     return patient_made
 
