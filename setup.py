@@ -70,7 +70,11 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     url="https://www.projectpanoptes.org",
-    packages=find_namespace_packages(include=[f"panoptes_{part}{below}" for part in PARTS for below in ("", ".*")]),
+    # The last is the name that PANOPTES software says, in a namespace that others share.
+    packages=[
+        *find_namespace_packages(include=[f"panoptes_{part}{below}" for part in PARTS for below in ("", ".*")]),
+        "panoptes.utils",
+    ],
     include_package_data=True,
     package_data={"panoptes_utils": ["VERSION", *(f"**/*.{kind}" for kind in DATA)]},
     python_requires=">=3.9",

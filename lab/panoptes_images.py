@@ -9,7 +9,8 @@ from .settings import DOCKER_HOST, TOP, State, cache, registry_address
 
 NAMES = ("panoptes-base", "panoptes-utils")
 # What goes into the images; docker/Dockerfile* copy nothing else.
-_INPUTS = ("docker", "panoptes_utils", "scripts", "setup.py", "pyproject.toml", "README.md", ".dockerignore")
+_FOLDERS = ("docker", "panoptes", "panoptes_utils", "scripts")
+_INPUTS = (*_FOLDERS, "setup.py", "pyproject.toml", "README.md", ".dockerignore")
 
 
 def references() -> dict:

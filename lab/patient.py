@@ -10,6 +10,8 @@ from pathlib import Path
 from .unit_under_test import UnitUnderTest
 
 SCRIPT = Path(__file__).with_name("damage_on_unit.py").read_text(encoding="utf-8")
+# By their ids: the engine keeps all names of images in one file, and who spoils that has spoiled others' names too.
+THEIRS = "docker inspect --format {{.Id}} theirs $(docker inspect --format {{.Image}} theirs)"
 ASIDE = "/var/lib/docker/set-aside-*"
 
 
@@ -31,7 +33,7 @@ class Patient:
             "date > /var/lib/docker/volumes/films/_data/film; }"
         )
         self.film = self.unit.check("cat /var/lib/docker/volumes/films/_data/film")
-        self.theirs = self.unit.check("docker inspect --format {{.Id}} theirs theirs:latest")
+        self.theirs = self.unit.check(THEIRS)
 
     def damage(self, kind: str, how: str) -> str:
         """One file; its path."""
@@ -51,7 +53,7 @@ class Patient:
 
     def guests_are_as_they_were(self) -> bool:
         film = self.host.run("cat /var/lib/docker/volumes/films/_data/film")
-        theirs = self.host.run("docker inspect --format {{.Id}} theirs theirs:latest")
+        theirs = self.host.run(THEIRS)
         return (film.stdout, theirs.stdout) == (self.film, self.theirs)
 
     def must_heal(self, record_property: Callable[[str, object], None]) -> None:

@@ -30,6 +30,7 @@ PLAIN = {
     "health/exported_layers.py": "a tar that the engine sends; nothing of it is unpacked",
     "health/notices.py": "the state's folder is root's alone",
     "health/record.py": "/run/panoptes is root's",
+    "health/store_shape.py": "the engine's folder is root's; of layers and containers only the notes are read",
     "health/stored_layers.py": "the engine's folder is root's; within a layer it goes down by descriptors",
     "health/verify.py": "the state's folder is root's alone",
     "machine/archive.py": "in memory",
