@@ -243,6 +243,28 @@ class Folder:
                 raise
         self.sync()
 
+    def open_to_go_on(self, name: str) -> BinaryIO:
+        """A regular file in it, for reading and writing where an earlier writer ended; a new one if there is none.
+
+        Raises:
+            UnsafeError: it is a link, no regular file, or has a second name.
+        """
+        with _told_by_path(self.path / name, name):
+            found = self.status(name)
+            if found is None:
+                os.close(os.open(name, _DRAFT, 0o600, dir_fd=self.descriptor))
+                self.sync()
+                found = self.status(name)
+            if found is None or not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise UnsafeError(f"{printable(self.path / name)} is no regular file of its own: remove it")
+            flags = (_FILE & ~os.O_ACCMODE) | os.O_RDWR
+            file = os.fdopen(os.open(name, flags, dir_fd=self.descriptor), "r+b")
+        opened = os.fstat(file.fileno())
+        if not stat.S_ISREG(opened.st_mode) or opened.st_ino != found.st_ino:
+            file.close()
+            raise UnsafeError(f"{printable(self.path / name)} was exchanged just now: try again")
+        return file
+
     def rename(self, name: str, new: str) -> None:
         """Within the folder; a link is moved, and not followed."""
         with _told_by_path(self.path / new, name):

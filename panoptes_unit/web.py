@@ -16,7 +16,7 @@ import ssl
 import time
 import urllib.parse
 import urllib.request
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 from .documents import SIZE_LIMIT, DocumentError, printable
 
@@ -34,14 +34,22 @@ class Request(urllib.request.Request):
         wait: seconds for the connection, and for each wait for the next bytes.
         seconds: for all of it, redirects included.
         redirects: may the server send us elsewhere? To https only, and from this machine to this machine.
+        limit: bytes over the wire for its answer, headers and chunk sizes included.
     """
 
-    def __init__(self, url: str, wait: float, seconds: float, redirects: bool = True, **more: Any) -> None:
+    def __init__(
+        self, url: str, wait: float, seconds: float, redirects: bool = True, limit: int = WIRE_LIMIT, **more: Any
+    ) -> None:
         super().__init__(url, **more)
         self.wait = wait
         self.seconds = seconds
         self.end = time.monotonic() + seconds
         self.redirects = redirects
+        self.limit = limit
+
+    def renew(self) -> None:
+        """It has all its seconds again, for it goes on."""
+        self.end = time.monotonic() + self.seconds
 
     def left(self) -> float:
         """Seconds for the next wait.
@@ -115,6 +123,29 @@ def read(response: Any, limit: int) -> bytes:
     return body
 
 
+def pieces(response: Any, size: int) -> Iterator[bytes]:
+    """The body of an answer, as it comes; it may end early.
+
+    Args:
+        size: bytes of the largest piece. After so many, the request has all its seconds again.
+
+    Raises:
+        OSError: the connection was lost, or the time is over.
+        DocumentError: it is no HTTP.
+    """
+    come = 0
+    try:
+        with response:
+            while piece := response.read1(size):
+                come += len(piece)
+                if come >= size:
+                    response.request.renew()
+                    come = 0
+                yield piece
+    except (http.client.HTTPException, *_MISREAD) as error:
+        raise DocumentError(f"an answer that is no HTTP: {error!r}") from None
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address; of names only `localhost` is sure to be such."""
     try:
@@ -136,14 +167,14 @@ class _Guarded(io.RawIOBase):
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._request = request
-        self._left = WIRE_LIMIT
+        self._left = request.limit
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         if self._left <= 0:
-            raise OSError(f"an answer of more than {WIRE_LIMIT} bytes")
+            raise OSError(f"an answer of more than {self._request.limit} bytes")
         self._sock.settimeout(self._request.left())
         count = self._raw.readinto(buffer) or 0
         self._left -= count
@@ -157,6 +188,7 @@ class _Guarded(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, request: Request, **more: Any) -> None:
         super().__init__(sock, *arguments, **more)
+        self.request = request
         self.fp.close()
         self.fp = io.BufferedReader(_Guarded(sock, request))
 
@@ -204,6 +236,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             return None
         # Nobody wants the page that comes with it, and urllib would read all of it, as long as it says that it is.
         fp.close()
-        further = Request(made.full_url, req.wait, req.seconds, headers=made.headers, method=made.get_method())
+        further = Request(
+            made.full_url, req.wait, req.seconds, limit=req.limit, headers=made.headers, method=made.get_method()
+        )
         further.end = req.end
         return further

@@ -17,10 +17,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from email.message import Message
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 from .. import web
-from ..documents import DocumentError, http_date, read_object
+from ..documents import DocumentError, http_date, printable, read_object
 from ..errors import ConfigurationError, NotFoundError, RegistryError
 from .manifests import IMAGE_TYPES, INDEX_TYPES, Image, Index, config_digest, image_of, index_of, platform_of_config
 from .reference import DIGEST, Credentials
@@ -32,7 +32,16 @@ LONGEST_WAIT_S = 120.0
 # A whole request may take so many times as long as one wait in it: links are slow out there, but none takes for ever.
 _WAITS_A_REQUEST = 4
 _CHALLENGE_LIMIT = 4096
+# Of a blob that is not small: so much has to come in so many waits, or the line counts as dead.
+_PIECE = 1 << 14
+# Over the wire beside a blob: headers, and the sizes of chunks.
+_BESIDES = 1 << 20
+_RANGE = re.compile(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)")
 _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
+
+
+class RangeError(RegistryError):
+    """The registry does not go on in the middle of a blob as it was asked to."""
 
 
 class Registry:
@@ -113,7 +122,16 @@ class Registry:
         except DocumentError as error:
             raise RegistryError(f"{self.host}/{repository}@{digest} is not the manifest of an image: {error}") from None
 
+    def manifest_text(self, repository: str, digest: str) -> Tuple[str, bytes]:
+        """The manifest of one platform: its media type, and the bytes that have this digest."""
+        body, media_type, _ = self._manifest_text(repository, digest)
+        return (media_type if media_type in IMAGE_TYPES else IMAGE_TYPES[0]), body
+
     def _manifest(self, repository: str, reference: str) -> Tuple[str, str, Dict[str, Any]]:
+        body, media_type, document = self._manifest_text(repository, reference)
+        return "sha256:" + hashlib.sha256(body).hexdigest(), media_type, document
+
+    def _manifest_text(self, repository: str, reference: str) -> Tuple[bytes, str, Dict[str, Any]]:
         by_digest = bool(DIGEST.match(reference))
         what = f"digest {reference}" if by_digest else f"tag {reference!r}"
         headers, response = self._open(
@@ -132,7 +150,7 @@ class Registry:
         media_type = document.get("mediaType") or headers.get("Content-Type", "").split(";")[0]
         if "mediaType" in document and media_type not in INDEX_TYPES + IMAGE_TYPES:
             raise RegistryError(f"{self.host}/{repository}: {media_type!r} is the type of neither image nor index")
-        return digest, media_type, document
+        return body, media_type, document
 
     def manifest(self, repository: str, tag: str) -> Dict[str, Any]:
         """The manifest under a tag, as it stands."""
@@ -154,6 +172,37 @@ class Registry:
             raise RegistryError(f"{self.host}/{repository}: a blob is damaged: its digest is {found}, not {digest}")
         return body
 
+    def stream(self, repository: str, digest: str, size: int, offset: int = 0) -> Tuple[int, Iterator[bytes]]:
+        """A blob of any size, piece by piece, from `offset` on; whoever takes it checks the digest.
+
+        Returns:
+            Where in the blob the pieces begin, which is 0 with a registry that knows no ranges, and the pieces. They
+            may end early, and raise RegistryError where the line breaks.
+
+        Raises:
+            NotFoundError: there is none of that digest.
+            RangeError: what comes is not what was asked for; asking for the whole blob may help.
+            RegistryError: anything else.
+        """
+        path = f"/v2/{repository}/blobs/{digest}"
+        headers, response = self._open(
+            "GET", path, repository, what=f"blob {digest}", asks={"Range": f"bytes={offset}-"} if offset else {},
+            limit=size + _BESIDES,
+        )  # fmt: skip
+        begins, problem = _place_in(headers, response.status, size, offset)
+        if problem:
+            response.close()
+            raise RangeError(f"{self.host}/{repository}: {problem} for blob {digest}")
+        return begins, self._pieces(response)
+
+    def _pieces(self, response: Any) -> Iterator[bytes]:
+        try:
+            for piece in web.pieces(response, _PIECE):
+                self.bytes_received += len(piece)
+                yield piece
+        except (OSError, DocumentError) as error:
+            raise RegistryError(f"{self.host}: connection lost while reading: {error}") from None
+
     def _json_blob(self, repository: str, digest: str) -> Dict[str, Any]:
         return self._parse(self.blob(repository, digest), repository)
 
@@ -173,36 +222,46 @@ class Registry:
         self.bytes_received += len(body)
         return body
 
-    def _open(self, method: str, path: str, repository: str, accept: str = "", what: str = "") -> Tuple[Message, Any]:
+    def _open(
+        self,
+        method: str,
+        path: str,
+        repository: str,
+        accept: str = "",
+        what: str = "",
+        asks: Optional[Dict[str, str]] = None,
+        limit: int = web.WIRE_LIMIT,
+    ) -> Tuple[Message, Any]:
         """One request, logging in when asked to. Returns (headers, response)."""
+        asks = {**({"Accept": accept} if accept else {}), **(asks or {})}
         try:
-            return self._send(method, path, repository, accept)
+            return self._send(method, path, repository, asks, limit)
         except urllib.error.HTTPError as error:
             self.bytes_received += _header_bytes(error.headers)
             challenge = error.headers.get("WWW-Authenticate", "")
-            if error.code != 401 or not repository or repository in self._authorization:
-                if error.code == 401 and not repository:
+            if error.code != 401 or not repository:
+                if error.code == 401:
                     return error.headers, error
                 raise self._refused(error, repository, what) from None
+        # Also where we have logged in before: what a registry gives for it lasts minutes, and a download hours.
         self._authorization[repository] = self._log_in(challenge, repository)
         try:
-            return self._send(method, path, repository, accept)
+            return self._send(method, path, repository, asks, limit)
         except urllib.error.HTTPError as error:
             raise self._refused(error, repository, what) from None
 
-    def _send(self, method: str, path: str, repository: str, accept: str) -> Tuple[Message, Any]:
-        request = self._request(self._base + path, method=method)
-        request.add_header("User-Agent", "panoptes-unit")
-        if accept:
-            request.add_header("Accept", accept)
+    def _send(self, method: str, path: str, repository: str, asks: Dict[str, str], limit: int) -> Tuple[Message, Any]:
+        request = self._request(self._base + path, method=method, limit=limit)
+        for name, value in {"User-Agent": "panoptes-unit", **asks}.items():
+            request.add_header(name, value)
         if repository in self._authorization:
             # Unredirected: a registry sends us elsewhere for blobs, and our login is none of their business.
             request.add_unredirected_header("Authorization", self._authorization[repository])
         return self._answer(request)
 
-    def _request(self, url: str, method: str = "GET") -> web.Request:
+    def _request(self, url: str, method: str = "GET", limit: int = web.WIRE_LIMIT) -> web.Request:
         try:
-            return web.Request(url, self.timeout, _WAITS_A_REQUEST * self.timeout, method=method)
+            return web.Request(url, self.timeout, _WAITS_A_REQUEST * self.timeout, limit=limit, method=method)
         except ValueError:
             raise RegistryError(f"{self.host} sends us to {url!r}, which is no address") from None
 
@@ -217,7 +276,7 @@ class Registry:
                 if wait is None:
                     raise
                 time.sleep(_asked_to_wait(error.headers, wait))
-                request.end = time.monotonic() + request.seconds
+                request.renew()
 
     def _answer_once(self, request: web.Request) -> Tuple[Message, Any]:
         try:
@@ -285,6 +344,8 @@ class Registry:
                 f"{self.host} refuses access to {repository} ({error.code}): "
                 "the repository is private or absent; check the name and the credentials file"
             )
+        if error.code == 416:
+            return RangeError(f"{self.host} has no such range (416) of {what} in {repository}")
         if error.code == 429:
             return RegistryError(f"{self.host} limits the number of requests (429): try again later")
         return RegistryError(f"{self.host} answers {error.code} {error.reason} for {repository}: try later")
@@ -315,6 +376,23 @@ def _asked_to_wait(headers: Message, otherwise: float) -> float:
     except DocumentError:
         date = None
     return otherwise if date is None else min(max(date - time.time(), otherwise), LONGEST_WAIT_S)
+
+
+def _place_in(headers: Message, status: int, size: int, offset: int) -> Tuple[int, str]:
+    """Where in a blob of `size` bytes an answer begins, and what is wrong with it: empty where nothing is."""
+    coded = headers.get("Content-Encoding", "identity")
+    if coded != "identity":
+        return 0, f"something on the way packs what comes ({printable(repr(coded), 40)})"
+    begins = 0
+    if status == 206:
+        told = _RANGE.fullmatch(headers.get("Content-Range", ""))
+        if told is None or int(told[1]) != offset or told[2] not in (str(size), "*"):
+            return 0, f"another range ({printable(repr(headers.get('Content-Range')), 60)})"
+        begins = offset
+    length = headers.get("Content-Length")
+    if length is not None and length != str(size - begins):
+        return 0, f"{printable(repr(length), 40)} bytes instead of {size - begins}"
+    return begins, ""
 
 
 def _header_bytes(headers: Any) -> int:
