@@ -27,10 +27,9 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple, Union
 from ..documents import DocumentError, field, objects, read_json, read_object
 from ..errors import UnitError
 from .manifests import IMAGE_TYPES, INDEX_TYPES, LAYERS_LIMIT, MANIFESTS_LIMIT, config_digest, digest_in
-from .reference import DIGEST
+from .reference import BUNDLE_REPOSITORY, DIGEST
 from .signature import TAG as SIGNATURE_TAG
 
-REPOSITORY = "panoptes-utils"
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 4 * 1024 * 1024
 _FILES_LIMIT = 10_000
@@ -386,7 +385,7 @@ def served(path: Path, port: int) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
-        yield f"127.0.0.1:{server.server_address[1]}/{REPOSITORY}:latest"
+        yield f"127.0.0.1:{server.server_address[1]}/{BUNDLE_REPOSITORY}:latest"
     finally:
         server.shutdown()
         server.server_close()

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from ..errors import ConfigurationError
 
+# What a bundle, or a release kept on the unit, is called while it is served to the engine on loopback.
+BUNDLE_REPOSITORY = "panoptes-utils"
 DIGEST = re.compile(r"^sha256:[0-9a-f]{64}\Z")
 _NAME = re.compile(r"^[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*\Z")
 _TAG = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
