@@ -343,6 +343,8 @@ def _status(options: argparse.Namespace) -> int:
     if last:
         one = Outcome.from_dict({"verb": "?", "at": 0.0, **last})
         rows.append(("last", f"{stamp(one.at)} UTC {one.verb}: {one.verdict} {one.reason}".rstrip()))
+        if one.sources or one.resumed:
+            rows.append(("download", _download_told(one)))
         if one.kept:
             rows.append(("kept", f"configuration files that it replaced are in {one.kept}"))
     rows.append(("health", answer["health_told"]))
@@ -402,11 +404,20 @@ def _history(options: argparse.Namespace) -> int:
         moved = f"{short(one.old) or 'nothing'} → {short(one.new) or '?'}"
         times = f"away {away:.1f} s, took {one.seconds:.0f} s"
         print(printable(f"    {moved}, {megabytes(one.bytes)}, {times}"))
+        if one.sources or one.resumed:
+            print(printable(f"    {_download_told(one)}"))
         for part in textwrap.wrap(printable(one.reason), 100):
             print(f"    {part}")
         if one.kept:
             print(printable(f"    configuration files that were replaced: {one.kept}"))
     return OK
+
+
+def _download_told(outcome: Outcome) -> str:
+    """How a release came."""
+    parts = ", ".join(f"{megabytes(count)} from {name}" for name, count in sorted(outcome.sources.items()))
+    went_on = f"; went on {outcome.resumed} times where it had ended" if outcome.resumed else ""
+    return f"fetched in {outcome.fetch_s:.0f} s: {parts or 'nothing'}{went_on}"
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -58,6 +58,11 @@ def megabytes(count: float) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
+def minutes(seconds: float) -> str:
+    """How long something takes, for a person."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def ago(at: float) -> str:
     """How long ago a time was, for a person."""
     seconds = time.time() - at

@@ -13,6 +13,8 @@ from .errors import ConfigurationError
 DEFAULT_PATH = Path("/etc/panoptes/unit.yaml")
 # Characters; the role writes about 2000, and each signature key or CA adds as many.
 SIZE_LIMIT = 256 * 1024
+AUTO = "auto"
+STAGING = (AUTO, "always", "never")
 
 
 @dataclass
@@ -112,6 +114,11 @@ class Settings:
         hub_pairs: [in port, out port] of each pair of the messaging hub; a message must go round each.
         watch: service name -> port that is asked all the time while services restart, to time how long each was away.
         bundle_port: loopback port on which a bundle is served to the engine.
+        keep_copy: where the running release is kept a second time, as it was downloaded, for repairs without a network:
+            `auto` (beside the state, where the disk has room), or the path of a folder; nowhere where empty.
+        staging: whether a release is brought into a folder first, from where a download goes on that broke: `always`,
+            `never`, or `auto`: where it is large, is kept anyway or has a rate.
+        rate_kbps: kilobits a second that such a download takes at most; 0: as many as there are.
         limits, observing, window, notify: see there.
     """
 
@@ -132,6 +139,9 @@ class Settings:
     hub_pairs: List[List[int]] = field(default_factory=lambda: [[6500, 6501], [6510, 6511]])
     watch: Dict[str, int] = field(default_factory=lambda: {"config-server": 6563, "messaging-hub": 6500})
     bundle_port: int = 6599
+    keep_copy: str = ""
+    staging: str = "auto"
+    rate_kbps: int = 0
     limits: Limits = field(default_factory=Limits)
     observing: Observing = field(default_factory=Observing)
     window: Window = field(default_factory=Window)
@@ -160,6 +170,13 @@ def load(path: Path = DEFAULT_PATH) -> Settings:
         raise ConfigurationError(f"{path} holds no settings: {error}; playbooks/unit.yml writes it") from None
     settings = Settings()
     _fill(settings, document or {}, str(path))
+    if settings.staging not in STAGING:
+        raise ConfigurationError(f"{path}: staging must be {' or '.join(STAGING)}, not {_quoted(settings.staging)}")
+    if settings.keep_copy not in ("", AUTO) and not settings.keep_copy.startswith("/"):
+        raise ConfigurationError(
+            f"{path}: keep_copy must be {AUTO}, the path of a folder from / on, or empty, not "
+            f"{_quoted(settings.keep_copy)}"
+        )
     if not settings.source:
         raise ConfigurationError(f"{path}: source is empty; write REGISTRY/REPOSITORY:TAG")
     return settings

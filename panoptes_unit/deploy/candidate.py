@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Optional
 
-from ..errors import PlatformError, UnitError
+from ..errors import PlatformError, RegistryError, UnitError
 from ..report import megabytes, short
+from ..settings import AUTO
 from ..sources import signature
+from ..sources.blob_store import StoreError
 from ..sources.manifests import Image
 from ..sources.platforms import platform_of
 from ..sources.reference import Reference
-from . import own_files, proof, verdicts
+from . import own_files, proof, staging, verdicts
 from .deadline import deadline
 from .release import Release, read_release, write_release
 from .run import Run
@@ -159,13 +160,15 @@ def _check_signature(run: Run, reference: Reference, release: Release) -> None:
 
 def check_room(run: Run, image: Image) -> None:
     """What counts as there is what the engine has, and not what the state believes."""
-    kept = (run.state.current_release, run.state.previous_release)
-    known = {layer for release in kept if release and _is_there(run, release) for layer in release.layers}
+    known = run.known_layers()
     missing = sum(layer.size for layer in image.layers if layer.digest not in known)
     need = missing * run.settings.limits.expansion + run.settings.limits.floor_bytes
     free = run.engine.free_bytes()
     if free < need:
         run.prune()  # our own superfluous images go before anybody is told to remove something
+        free = run.engine.free_bytes()
+    if free < need:
+        staging.give_way(run, image)
         free = run.engine.free_bytes()
     run.report.step("check", f"{megabytes(missing)} to download, {megabytes(free)} free")
     if free < need:
@@ -175,14 +178,7 @@ def check_room(run: Run, image: Image) -> None:
         )
 
 
-def _is_there(run: Run, release: Release) -> bool:
-    """An engine that cannot say what it has, has nothing to count on."""
-    with suppress(UnitError):
-        return run.engine.has(release.image)
-    return False
-
-
-def fetch(run: Run, release: Release) -> None:
+def fetch(run: Run, release: Release, image: Image) -> None:
     """Bring the image onto the disk, and see that it is made for this machine.
 
     Raises:
@@ -194,11 +190,11 @@ def fetch(run: Run, release: Release) -> None:
     else:
         began = time.monotonic()
 
-        def progress(received: int, total: int) -> None:
-            run.report.progress("fetch", f"{megabytes(received)} of {megabytes(total)}")
-
-        run.outcome.bytes = run.pull(release.image, progress)
-        seconds = time.monotonic() - began
+        try:
+            _download(run, release, image)
+        finally:
+            seconds = time.monotonic() - began
+            run.outcome.fetch_s = round(seconds, 1)
         run.report.step("fetch", f"{megabytes(run.outcome.bytes)} in {seconds:.1f} s")
         # Layers unpacked but not yet on the disk become empty files in a power cut.
         os.sync()
@@ -207,3 +203,22 @@ def fetch(run: Run, release: Release) -> None:
         reason = f"the image is made for {platform}, although its manifest says {release.platform}"
         run.quarantine(release, reason)
         raise PlatformError(f"{reason}: build and push it again")
+
+
+def _download(run: Run, release: Release, image: Image) -> None:
+    if staging.is_wanted(run, release, image):
+        try:
+            staging.bring(run, release, image)
+            return
+        except StoreError as error:
+            run.report.step("fetch", f"{error}; without going on after a break, and at full rate")
+        except RegistryError as error:
+            if run.outcome.bytes or run.outcome.resumed or run.settings.staging != AUTO:
+                raise
+            # Docker Engine may have ways, such as a proxy, that this tool does not know of.
+            run.report.step("fetch", f"{error}; Docker Engine tries it by itself")
+
+    def progress(received: int, total: int) -> None:
+        run.report.progress("fetch", f"{megabytes(received)} of {megabytes(total)}")
+
+    run.outcome.bytes += run.pull(release.image, progress)

@@ -28,6 +28,9 @@ class Outcome:
         source: where the release was looked for, `registry/repository:tag` or the path of a bundle.
         reason: why it ended so, for a person; empty where there is nothing to say.
         bytes: downloaded.
+        fetch_s: seconds that the download took.
+        resumed: how often the download went on in the middle of something.
+        sources: for each place, the bytes that came from it; empty where the engine downloaded by itself.
         gap_s: for each service, the seconds for which its port did not answer.
         undo_s: seconds from the verdict until the old release worked again.
         registry: `requests` to it, and `bytes` of its answers; the image itself comes through the engine.
@@ -48,6 +51,9 @@ class Outcome:
     source: str = ""
     reason: str = ""
     bytes: int = 0
+    fetch_s: float = 0.0
+    resumed: int = 0
+    sources: Dict[str, int] = field(default_factory=dict)
     gap_s: Dict[str, float] = field(default_factory=dict)
     undo_s: float = 0.0
     registry: Dict[str, int] = field(default_factory=dict)
@@ -73,7 +79,11 @@ class Outcome:
         example = cls("", "", 0.0)
         return all(
             _is_like(document[name], getattr(example, name)) for name in cls.__dataclass_fields__ if name in document
-        ) and all(isinstance(gap, (int, float)) for gap in document.get("gap_s", {}).values())
+        ) and all(
+            isinstance(number, (int, float))
+            for name in ("gap_s", "sources")
+            for number in document.get(name, {}).values()
+        )
 
     def as_dict(self) -> Dict[str, Any]:
         """For JSON."""

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
@@ -14,7 +15,7 @@ from ..errors import UnitError
 from ..machine.engine_store import Own
 from ..report import Report, short
 from ..settings import DEFAULT_PATH, Settings
-from ..sources.reference import Credentials, Reference
+from ..sources.reference import BUNDLE_REPOSITORY, Credentials, Reference
 from ..sources.registry import Registry
 from . import verdicts
 from .engine import Engine
@@ -188,7 +189,20 @@ class Run:
         """Those that our images came by, whichever it was then, without tag or digest."""
         ours = {release["image"] for release in self._kept()} | {self.outcome.new}
         ours |= {line.get(key, "") for line in self.store.history() for key in ("old", "new")}
-        return {image.partition("@")[0] for image in ours if image}
+        # An image keeps this name beside its own where the way to the engine was cut short.
+        taken = f"127.0.0.1:{self.settings.bundle_port}/{BUNDLE_REPOSITORY}"
+        return {image.partition("@")[0] for image in ours if image} | {taken}
+
+    def known_layers(self) -> Set[str]:
+        """Digests of layers that the engine has, and not only the state believes to be there."""
+        kept = (self.state.current_release, self.state.previous_release)
+        return {layer for release in kept if release and self._is_there(release) for layer in release.layers}
+
+    def _is_there(self, release: Release) -> bool:
+        """An engine that cannot say what it has, has nothing to count on."""
+        with suppress(UnitError):
+            return self.engine.has(release.image)
+        return False
 
     def own(self) -> Own:
         """What of the engine's store is the unit's own."""

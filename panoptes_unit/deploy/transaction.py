@@ -15,7 +15,7 @@ from ..errors import ConfigurationError, DeferredError, UnitError
 from ..machine.clock import require_plausible_clock
 from ..report import short
 from ..sources.reference import Reference
-from . import candidate, own_files, proof, restart_permission, verdicts
+from . import candidate, own_files, proof, restart_permission, staging, verdicts
 from .deadline import deadline
 from .outcome import Outcome
 from .recovery import recover as recover_interrupted
@@ -48,20 +48,26 @@ class Transaction:
             if run.state.pinned and not run.force:
                 return run.end(verdicts.HELD, f"pinned: {run.state.pinned['reason'] or 'no reason given'}")
             require_plausible_clock()
-            with self._source(tag, bundle_path) as name:
-                with deadline(run.settings.limits.resolve_s, f"asking for {run.outcome.source}"):
-                    with run.journal.step("resolve"):
-                        found = candidate.find(run, name)
-                    if found is None:
-                        return run.outcome
-                with run.journal.step("check"):
-                    candidate.check(run, name, found)
-                self._begin(found.release)
-                with run.journal.step("fetch"):
-                    candidate.fetch(run, found.release)
-            with run.journal.step("lock"):
-                restart_permission.require(run, found.release)
-            return switch(run, found.release, found.restores)
+            outcome = self._bring_to(tag, bundle_path)
+            staging.settle(run, lambda: self._source(tag, bundle_path))
+            return outcome
+
+    def _bring_to(self, tag: str, bundle_path: str) -> Outcome:
+        run = self.run
+        with self._source(tag, bundle_path) as name:
+            with deadline(run.settings.limits.resolve_s, f"asking for {run.outcome.source}"):
+                with run.journal.step("resolve"):
+                    found = candidate.find(run, name)
+                if found is None:
+                    return run.outcome
+            with run.journal.step("check"):
+                candidate.check(run, name, found)
+            self._begin(found.release)
+            with run.journal.step("fetch"):
+                candidate.fetch(run, found.release, found.image)
+        with run.journal.step("lock"):
+            restart_permission.require(run, found.release)
+        return switch(run, found.release, found.restores)
 
     def rollback(self) -> Outcome:
         """Go back to the previous release, from the disk; the one left is quarantined."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, NamedTuple, Set
 
-from ..deploy import candidate, own_files, proof, verdicts
+from ..deploy import candidate, own_files, proof, staging, verdicts
 from ..deploy.journal import REPAIR
 from ..deploy.observing_lock import activity
 from ..deploy.outcome import Outcome
@@ -188,7 +188,7 @@ class Repair:
     def fetch(self) -> None:
         """The image as it was published, in place of what the disk made of it."""
         run, release = self.run, self.release
-        self._require_source(release)
+        from_copy = self._require_source(release)
         if self.has_image():
             self._require_rest("a damaged image can only be exchanged while nothing runs")
             try:
@@ -197,8 +197,39 @@ class Repair:
                 self.store_is_ill = True
                 raise
         verify.forget(run.settings)
-        run.outcome.bytes += run.pull(release.image, self._progress)
+        self._bring(release, from_copy)
         run.engine.up()
+
+    def _bring(self, release: Release, from_copy: bool) -> None:
+        """The image onto the disk, from the local copy if that is whole; it may have another name then."""
+        if from_copy:
+            try:
+                self._call(staging.take_copy(self.run, release))
+                return
+            except staging.RefusedError as error:
+                self.run.report.step("copy", str(error))
+        release = self._at_its_registry(release)
+        self.run.outcome.bytes += self.run.pull(release.image, self._progress)
+        self._call(release)
+
+    def _at_its_registry(self, release: Release) -> Release:
+        """What came from a bundle or the local copy is had again, by its digest, where the unit finds its releases."""
+        if not release.image.startswith(f"{staging.loopback_name(self.run.settings)}@"):
+            return release
+        followed = Reference.parse(self.run.settings.source)
+        return replace(release, image=f"{followed.name}@{release.digest}")
+
+    def _call(self, release: Release) -> None:
+        """What the image is called now is what is to run."""
+        run = self.run
+        if release.image == self.release.image:
+            return
+        # Containers are made anew for a name.
+        self._require_rest(f"the image is called {release.image.partition('@')[0]} now")
+        write_release(run.release_file, release)
+        run.state.current = release.as_dict()
+        run.store.save(run.state)
+        run.outcome.new = release.image
 
     def _take_away(self, release: Release) -> None:
         """The engine takes a damaged layer for one that is there, as long as any image needs it."""
@@ -224,14 +255,14 @@ class Repair:
                 f"only a new store of the engine helps, and {others[0]}{more} would be out of sight then, kept in "
                 f"{root}{ASIDE}…: panoptes-unit repair --new-store does it"
             )
-        self._require_source(release)
+        from_copy = self._require_source(release)
         self.service.stop()
         aside = self.service.move_store(root, ASIDE if others else SPENT)
         run.report.step("repair", f"the old store is {aside}" if others else f"a new store in {root}")
         self.remove_spent()
         verify.forget(run.settings)
         self.start_engine()
-        run.outcome.bytes += run.pull(release.image, self._progress)
+        self._bring(release, from_copy)
         run.engine.up()
 
     def remove_spent(self) -> None:
@@ -245,14 +276,22 @@ class Repair:
     def _progress(self, received: int, total: int) -> None:
         self.run.report.progress("fetch", f"{megabytes(received)} of {megabytes(total)}")
 
-    def _require_source(self, release: Release) -> None:
+    def _require_source(self, release: Release) -> bool:
         """Nothing is taken away before it is known that it can be had again.
 
+        Returns:
+            Whether the local copy has it, whole; the registry is not asked then.
+
         Raises:
-            UnitError: it cannot, or there is no room for it.
+            UnitError: it cannot be had, or there is no room for it.
         """
+        copied = staging.sound_copy(self.run, release)
+        if copied is not None:
+            if self.run.engine.is_alive():
+                candidate.check_room(self.run, copied)
+            return True
         self._require_sense()
-        reference = Reference.parse(release.image)
+        reference = Reference.parse(self._at_its_registry(release).image)
         registry = self.run.registry(reference.registry)
         try:
             image = registry.image(reference.repository, release.digest)
@@ -262,6 +301,7 @@ class Repair:
             self.run.count_requests(registry)
         if self.run.engine.is_alive() and not self.has_image():  # what is taken away first makes room for itself
             candidate.check_room(self.run, image)
+        return False
 
     def _require_sense(self) -> None:
         """By itself, a unit does not download again and again what does not help.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from ..deploy import proof
+from ..deploy import proof, staging
 from ..deploy.engine import Container, Engine
 from ..deploy.observing_lock import activity
 from ..deploy.own_ids import own_ids
@@ -244,6 +244,10 @@ def _release(seen: Seen) -> str:
     return f"{short(image)}, " + (f"previous {short(previous.image)}" if previous else "no previous one")
 
 
+def _copy(seen: Seen) -> str:
+    return staging.told(seen.settings, seen.state.current_release)
+
+
 def _image(seen: Seen) -> str:
     found = verify.last(seen.settings)
     if found is not None and found["damages"]:
@@ -373,4 +377,5 @@ WHOLE = (
     Entry("healing", UPDATES, _timer("panoptes-health.timer", "heal")),
     Entry("window", UPDATES, _window),
     Entry("notices", UPDATES, _notices),
+    Entry("copy", UPDATES, _copy),
 )

@@ -25,6 +25,7 @@ PLAIN = {
     "deploy/reserve.py": "the state's folder is root's alone",
     "deploy/run.py": "the state's folder is root's alone",
     "deploy/run_lock.py": "the state's folder is root's alone",
+    "deploy/staging.py": "asks for free room, opens nothing",
     "deploy/state.py": "the state's folder is root's alone",
     "deploy/switch.py": "/etc/panoptes is root's",
     "health/exported_layers.py": "a tar that the engine sends; nothing of it is unpacked",
