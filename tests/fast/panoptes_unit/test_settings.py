@@ -33,6 +33,9 @@ def test_values_are_laid_over_the_defaults(tmp_path):
         ("source: r.org/a\nlimits: {soak_s: long}\n", "soak_s must be of type float, not 'long'"),
         ("source: r.org/a\nlimits: {soak_s: -1}\n", "soak_s must not be negative"),
         ("source: r.org/a\nbundle_port: true\n", "bundle_port must be of type int"),
+        ("source: r.org/a\nstaging: sometimes\n", "staging must be auto or always or never, not 'sometimes'"),
+        ("source: r.org/a\nkeep_copy: copies\n", "keep_copy must be auto, the path of a folder from / on, or empty"),
+        ("source: r.org/a\nrate_kbps: -1\n", "rate_kbps must not be negative"),
         ("source: [\n", "is not YAML"),
         ("- a\n", "expected settings"),
         ("source: r.org/a\nwindow: {longitude: .nan}\n", "nan is no number"),
@@ -60,6 +63,11 @@ def test_bad_settings_are_named(tmp_path, text, words):
 def test_default_settings_are_taken_when_they_are_written_out(tmp_path):
     written = {**dataclasses.asdict(Settings()), "source": "r.org/a"}
     assert dataclasses.asdict(load(write(tmp_path, json.dumps(written)))) == written
+
+
+def test_settings_of_a_unit_that_knew_no_copy_and_no_staging_are_read_and_keep_none(tmp_path):
+    settings = load(write(tmp_path, "source: r.org/a\nbundle_port: 6599\n"))
+    assert (settings.keep_copy, settings.staging, settings.rate_kbps) == ("", "auto", 0)
 
 
 def test_absent_settings_name_the_remedy(tmp_path):

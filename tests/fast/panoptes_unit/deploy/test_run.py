@@ -77,6 +77,14 @@ def test_outcome_of_a_later_version_can_be_read():
     assert Outcome.from_dict({**outcome.as_dict(), "field_of_2031": 1}) == outcome
 
 
+def test_outcome_of_the_version_before_staging_is_read():
+    now = Outcome.begun("update", "timer").as_dict()
+    before = {name: value for name, value in now.items() if name not in ("fetch_s", "resumed", "sources")}
+    assert Outcome.fits(before)
+    assert Outcome.from_dict(before).sources == {}
+    assert not Outcome.fits({**now, "sources": {"r.example.org/a": "much"}})
+
+
 def test_login_is_for_the_registry_that_the_unit_follows_only(tmp_path):
     path = tmp_path / "login"
     path.write_text("anna:secret")
