@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "web": {"documents"},
     "settings": {"documents", "errors"},
     "services": {"documents", "errors", "report", "web"},
-    "sources": {"documents", "errors", "report", "web"},
+    "sources": {"documents", "errors", "guarded", "report", "web"},
     "machine": {"documents", "errors", "files", "guarded", "settings", "sources"},
     "deploy": {"documents", "errors", "files", "guarded", "report", "settings", "services", "sources", "machine"},
     "health": {"documents", "errors", "files", "report", "web", "settings", "services", "sources", "machine", "deploy"},
