@@ -14,7 +14,9 @@ from moody_registry import MoodyRegistry, digest_of, noise
 from panoptes_unit.deploy import staging, verdicts
 from panoptes_unit.deploy.journal import POINTS
 from panoptes_unit.deploy.release import read_release
+from panoptes_unit.deploy.state import Store
 from panoptes_unit.errors import UnitError
+from panoptes_unit.health import repair as repairing
 from panoptes_unit.health.repair import repair
 from panoptes_unit.health.wholeness import Seen, findings
 from panoptes_unit.sources.blob_store import opened
@@ -77,9 +79,9 @@ class Unit(FakeUnit):
         """A release over a base that all share; its image."""
         return self.moody.offer(name, [BASE, noise(sum(name.encode()), SIZE), noise(7 + sum(name.encode()), SIZE)])
 
-    def mend(self):
+    def mend(self, dies_at: str = ""):
         """One repair without a service of the machine."""
-        transaction = self.transaction("repair")
+        transaction = self.transaction("repair", dies_at=dies_at)
         try:
             return repair(transaction.run)
         except UnitError:
@@ -160,6 +162,36 @@ class TestLocalCopy:
         assert kept.whole() == name
         assert kept.moody.sent == 0
         assert list(kept.engine.images) == [name]
+
+    @pytest.mark.parametrize("after", ["repair-fetch:before", "taken", "named", "repair-fetch:after"])
+    def test_repair_offline_that_a_power_cut_ends_goes_on(self, kept, monkeypatch, after):
+        kept.moody.is_up, kept.moody.sent = False, 0
+        kept.lose_image()
+
+        def cut(*_):
+            raise PowerCut(after)
+
+        with monkeypatch.context() as patch, suppress(PowerCut):
+            if after == "taken":
+                patch.setattr(repairing, "write_release", cut)
+            if after == "named":
+                patch.setattr(Store, "save", cut)
+            kept.mend(dies_at=after)
+        assert kept.mend().verdict in (verdicts.HEALED, verdicts.UNCHANGED)
+        kept.whole()
+        assert kept.moody.sent == 0
+
+    def test_release_that_came_from_this_unit_is_fetched_again_where_the_unit_finds_its_releases(self, kept):
+        name = kept.whole()
+        kept.moody.is_up = False
+        kept.lose_image()
+        assert kept.mend().verdict == verdicts.HEALED
+        kept.moody.is_up, kept.settings.keep_copy = True, ""
+        assert kept.run("update").verdict == verdicts.UNCHANGED
+        assert kept.in_copy() == set()
+        kept.lose_image()
+        assert kept.mend().verdict == verdicts.HEALED
+        assert kept.whole() == name
 
     def test_update_after_a_repair_offline_goes_on_as_ever(self, kept):
         kept.moody.is_up = False
