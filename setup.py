@@ -37,6 +37,8 @@ DEPLOY = [
     "ansible>=12",
     "ansible-runner>=2.4",
     "docker>=7",
+    "jinja2>=3.1",
+    "pydantic>=2",
     "pyyaml>=6",
     "requests",
     "rich",
@@ -89,6 +91,7 @@ setup(
     entry_points={
         "console_scripts": [
             "panoptes-config-server = panoptes_utils.config.cli:main",
+            "panoptes-fleet = panoptes_fleet.__main__:run",
             "panoptes-messaging-hub = panoptes_utils.messaging.cli:main",
             "panoptes-utils = panoptes_utils.cli:main",
         ]

@@ -1,0 +1,149 @@
+"""The command line of panoptes-fleet."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.live import Live
+
+from . import errors, inventory, looks, project, rows, screen
+from .errors import EXIT_CODES
+
+EPILOG = "\b\nexit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in EXIT_CODES.items())
+
+
+class Context:
+    """What all verbs share: the inventory, and the folder with what is kept."""
+
+    def __init__(self, path: Path | None, state: Path | None) -> None:
+        self.path = (path or project.checkout() / "inventory").absolute()
+        self.kept = looks.Kept(state)
+        self.stopped = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self.stopped:  # the second time at once
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def stop(self) -> bool:
+        """Whether somebody asked to end."""
+        return self.stopped
+
+    def inventory(self, names: tuple[str, ...] = ()) -> inventory.Inventory:
+        """The units that are asked for."""
+        return inventory.read(self.path).chosen(names)
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("-i", "--inventory", "path", type=click.Path(path_type=Path), help="Another inventory than inventory/.")
+@click.option("--state", type=click.Path(path_type=Path), help="Where answers and journals are kept.")
+@click.pass_context
+def main(context: click.Context, path: Path | None, state: Path | None) -> None:
+    """Looks after many units from one place; the playbooks do the work."""
+    context.obj = Context(path, state)
+
+
+@main.command(epilog=EPILOG)
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--watch", type=click.FloatRange(min=1), metavar="SECONDS", help="Ask again and again, until Ctrl-C.")
+@click.option("--behind", "late", is_flag=True, help="Only units that do not run the newest release.")
+@click.option("--ill", is_flag=True, help="Only units with something wrong.")
+@click.option("--silent", is_flag=True, help="Only units that did not answer.")
+@click.option("--kept", "offline", is_flag=True, help="Ask nobody; show what was answered last.")
+@click.option("--timeout", default=90, show_default=True, type=click.IntRange(min=1), help="Seconds for one unit.")
+@click.pass_obj
+def status(
+    context: Context,
+    names: tuple[str, ...],
+    as_json: bool,
+    watch: float | None,
+    late: bool,
+    ill: bool,
+    silent: bool,
+    offline: bool,
+    timeout: int,
+) -> None:
+    """One row a unit: what it runs, whether it is whole, and what is wrong."""
+    fleet = context.inventory(names)
+    code = errors.OK
+    while not context.stopped:
+        shown = _Shown(context, fleet, (late, ill, silent), as_json)
+        shown.look(fleet.names if not offline else [], timeout)
+        code = shown.code
+        if watch is None:
+            break
+        until = time.monotonic() + watch
+        while not context.stopped and time.monotonic() < until:
+            time.sleep(0.2)
+    sys.exit(code)
+
+
+class _Shown:
+    """One round of `status`, as answers come."""
+
+    def __init__(
+        self, context: Context, fleet: inventory.Inventory, filters: tuple[bool, bool, bool], as_json: bool
+    ) -> None:
+        self.context, self.fleet, self.filters, self.as_json = context, fleet, filters, as_json
+        self.looks = {name: context.kept.load(name) for name in fleet.units}
+        self.asked: set[str] = set()
+        self.offered = context.kept.offered(self.looks.values())
+        self.console = screen.console()
+
+    def rows(self, filtered: bool = True) -> list[rows.Row]:
+        now = time.time()
+        all_rows = [rows.row(unit, self.looks[name], self.offered, now) for name, unit in self.fleet.units.items()]
+        return [one for one in all_rows if not filtered or rows.wanted(one, *self.filters)]
+
+    def look(self, names: list[str], timeout: int) -> None:
+        live = self.console.is_terminal and not self.as_json
+        self.asked = set(names)
+        if live:
+            with Live(get_renderable=self.table, console=self.console, refresh_per_second=4):
+                self._ask(names, timeout, lambda name: None)
+        else:
+            # Whether a unit is behind is known when all have told what their sources offer.
+            plain = not self.as_json and not any(self.filters)
+            self._ask(names, timeout, (lambda name: self._say(name)) if plain else (lambda name: None))
+            if self.as_json:
+                click.echo(json.dumps([one.as_dict() for one in self.rows()], indent=1))
+                return
+            for one in self.rows():
+                if one.name not in names or not plain:
+                    click.echo(screen.status_line(one))
+        click.echo(screen.summary(self.rows(filtered=False)))
+        for stray in self.fleet.strays:
+            click.echo(f"{stray} (and no unit of the inventory has this name)", err=True)
+
+    def _say(self, name: str) -> None:
+        one = rows.row(self.fleet.units[name], self.looks[name], self.offered, time.time())
+        click.echo(screen.status_line(one))
+
+    def _ask(self, names: list[str], timeout: int, say: Any) -> None:
+        def on_look(name: str, look: looks.Look) -> None:
+            self.looks[name] = look
+            self.asked.discard(name)
+            self.offered = self.context.kept.offered(self.looks.values())
+            say(name)
+
+        looks.look(self.fleet, names, self.context.kept, on_look, self.context.stop, timeout)
+        self.asked.clear()
+
+    def table(self) -> Any:
+        return screen.status_table(self.rows(), self.asked, time.time())
+
+    @property
+    def code(self) -> int:
+        states = {one.state for one in self.rows(filtered=False)}
+        if states & {rows.ILL, rows.BROKEN}:
+            return errors.ILL
+        return errors.WAITING if states & {rows.SILENT, rows.UNSEEN} else errors.OK
