@@ -12,6 +12,8 @@ from typing import Any
 import click
 from rich.live import Live
 
+from . import add as adding
+from . import check as checking
 from . import errors, inventory, looks, project, rows, screen
 from .errors import EXIT_CODES
 
@@ -147,3 +149,52 @@ class _Shown:
         if states & {rows.ILL, rows.BROKEN}:
             return errors.ILL
         return errors.WAITING if states & {rows.SILENT, rows.UNSEEN} else errors.OK
+
+
+@main.command(epilog=EPILOG)
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.pass_obj
+def check(context: Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Look through the whole inventory without reaching a unit: what is wrong where."""
+    fleet = context.inventory()
+    fleet.chosen(names)
+    found = [one for one in checking.check(fleet) if not names or one.unit in names]
+    if as_json:
+        click.echo(json.dumps([one.as_dict() for one in found], indent=1))
+    for one in found if not as_json else ():
+        click.echo(rows.plain(f"{one.unit}: {one.what}" if one.unit else one.what))
+    if not as_json:
+        wrong = {one.unit for one in found}
+        click.echo(f"{len(names or fleet.units)} units: {len(wrong) or 'none'} with something wrong")
+    sys.exit(errors.ILL if found else errors.OK)
+
+
+class _Add(click.Command):
+    """Has the options of `make settings`, which are read from the checkout only where they are wanted."""
+
+    def get_params(self, context: click.Context) -> list[click.Parameter]:
+        if not any(one.name == "pan_id" for one in self.params):
+            asked = [click.Option([one.option], metavar="TEXT", help=f"{one.says}.") for one in adding.questions()]
+            self.params += asked
+        return super().get_params(context)
+
+
+@main.command(cls=_Add, epilog=EPILOG)
+@click.argument("unit")
+@click.option("--address", default="", metavar="HOST", help="How it is reached; without it, by its name.")
+@click.option("--user", default="", help="The account on it that ssh logs in to.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Another port of ssh than 22.")
+@click.option("--canary", is_flag=True, help="It goes first in rollouts.")
+@click.pass_obj
+def add(
+    context: Context, /, unit: str, address: str, user: str, port: int | None, canary: bool, **given: str | None
+) -> None:
+    """Add a unit: asks what it needs, or takes it by options, and writes host_vars/UNIT.yml and its entry."""
+    settings = project.settings()
+    questions = adding.questions()
+    answers = settings.checked(given, False, questions) or {one: settings.ask(one, "") for one in questions}
+    connection = {"ansible_host": address, "ansible_user": user, "ansible_port": port, "fleet_canary": canary}
+    own, hosts = adding.add(context.path, unit, answers, connection)
+    click.echo(f"{unit} is in {hosts}, its settings are in {own}.")
+    click.echo(f"Next: panoptes-fleet provision {unit}")

@@ -49,6 +49,12 @@ def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
 
 
+def error_line(text: str) -> str:
+    """What Ansible says first of all that is wrong: its last lines are hints and excerpts."""
+    found = [line.strip() for line in text.splitlines() if line.strip().startswith(("ERROR", "[ERROR]"))]
+    return found[0].removeprefix("[ERROR]:").removeprefix("ERROR!").strip() if found else last_line(text)
+
+
 def _environment() -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(project.checkout() / "ansible.cfg"),
@@ -140,7 +146,7 @@ def play(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if not told and run.rc and not stop():
-        raise FleetError(f"Ansible did not reach any unit: {last_line(chr(10).join(stray))}")
+        raise FleetError(f"Ansible did not reach any unit: {error_line(chr(10).join(stray))}")
     return told
 
 

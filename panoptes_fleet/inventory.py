@@ -33,7 +33,7 @@ class Unit:
         latitude, longitude: degrees; None where they are not known.
         canary: it goes in the first wave.
         broken: what is wrong with its file of settings; such a unit is not asked.
-        address: by which it is reached.
+        address, port: by which it is reached; empty where that is this machine.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Unit:
     canary: bool = False
     broken: str = ""
     address: str = ""
+    port: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,14 @@ def read(path: Path) -> Inventory:
     if not path.exists():
         raise FleetError(f"{path}: no such inventory; give another by --inventory")
     broken = broken_files(path)
-    safe = [name for name in broken if PLAIN.fullmatch(name)]
-    limit = ["--limit", ":".join(["all", *(f"!{name}" for name in safe)])] if safe else []
-    said, errors, code = engine.command("ansible-inventory", ["--list", "-i", str(path), *limit])
+    code, document = _list(path, broken)
     if code:
-        raise FleetError(f"{path} cannot be read: {engine.last_line(errors or said)}")
-    document = json.loads(said)
+        # A file that is a vault as a whole, and whose password is not known, takes the others along.
+        locked = {name: f"{document.splitlines()[0]}" for name in _vaults(path) if name not in broken}
+        reason, broken = document, {**broken, **locked}
+        code, document = _list(path, broken) if locked else (code, reason)
+        if code:
+            raise FleetError(f"{path} cannot be read: {reason}")
     known: dict[str, dict[str, Any]] = document.get("_meta", {}).get("hostvars", {})
     names = list(dict.fromkeys(_members(document, GROUP)))
     units = {name: unit_of(name, known.get(name, {})) for name in names if name not in broken}
@@ -144,6 +147,21 @@ def read(path: Path) -> Inventory:
         raise FleetError(f"{odd[0]!r} in {path}: a unit's name has letters, digits, dots and dashes only: rename it")
     strays = [text for name, text in broken.items() if name not in units]
     return Inventory(path, units, strays)
+
+
+def _list(path: Path, without: dict[str, str]) -> tuple[int, Any]:
+    """Exit code, and all of the inventory; where that is not 0, why."""
+    safe = [name for name in without if PLAIN.fullmatch(name)]
+    limit = ["--limit", ":".join(["all", *(f"!{name}" for name in safe)])] if safe else []
+    said, errors, code = engine.command("ansible-inventory", ["--list", "-i", str(path), *limit])
+    return (code, engine.error_line(errors or said)) if code else (0, json.loads(said))
+
+
+def _vaults(path: Path) -> list[str]:
+    folder = (path if path.is_dir() else path.parent) / "host_vars"
+    files = [file for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
+    with_vault = [file for file in files if file.read_bytes()[:15] == b"$ANSIBLE_VAULT;"]
+    return [_stem(file.relative_to(folder).parts[0]) for file in with_vault]
 
 
 def _members(document: dict[str, Any], group: str) -> list[str]:
@@ -198,5 +216,6 @@ def unit_of(name: str, variables: dict[str, Any]) -> Unit:
         latitude=degrees("latitude"),
         longitude=degrees("longitude"),
         canary=variables.get("fleet_canary") is True,
-        address=text(variables.get("ansible_host")) or name,
+        address="" if variables.get("ansible_connection") == "local" else text(variables.get("ansible_host")) or name,
+        port=text(variables.get("ansible_port")),
     )

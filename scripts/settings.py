@@ -161,7 +161,9 @@ def present(document: dict[str, Any], place: tuple[str, ...]) -> str:
     return str(value)
 
 
-def checked(given: dict[str, str | None], known: bool) -> dict[Question, str | None]:
+def checked(
+    given: dict[str, str | None], known: bool, questions: tuple[Question, ...] = QUESTIONS
+) -> dict[Question, str | None]:
     """The answers that were given as options; none at all means that each is to be asked for.
 
     Args:
@@ -170,14 +172,14 @@ def checked(given: dict[str, str | None], known: bool) -> dict[Question, str | N
     """
     answers: dict[Question, str | None] = {}
     problems = []
-    for question in QUESTIONS:
+    for question in questions:
         value = given[question.argument]
         try:
             answers[question] = None if value is None else question.check(value)
         except ValueError as error:
             problems.append(f"{question.option} {value}: {error}")
     options_only = not sys.stdin.isatty() or any(value is not None for value in given.values())
-    missing = [question.option for question in QUESTIONS if given[question.argument] is None]
+    missing = [question.option for question in questions if given[question.argument] is None]
     if missing and options_only and not known:
         problems.append(f"give {', '.join(missing)} too, or no option at all, on a terminal, to be asked")
     if problems:
@@ -199,9 +201,9 @@ def ask(question: Question, default: str) -> str:
     return str(click.prompt(question.says, default=default, value_proc=check))
 
 
-def options(command: Callable[..., None]) -> Callable[..., None]:
+def options(command: Callable[..., None], questions: tuple[Question, ...] = QUESTIONS) -> Callable[..., None]:
     """Gives a command an option for each question."""
-    for question in reversed(QUESTIONS):
+    for question in reversed(questions):
         command = click.option(question.option, metavar="TEXT", help=f"{question.says}.")(command)
     return command
 
