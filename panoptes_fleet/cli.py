@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +14,13 @@ from rich.live import Live
 
 from . import add as adding
 from . import check as checking
-from . import errors, inventory, looks, project, rows, screen
+from . import errors, inventory, looks, project, rolling, rows, screen, waves
+from .context import Context
 from .errors import EXIT_CODES
+from .rollout import BACKUP, PROVISION, REPAIR, ROLLBACK, RUN, UPDATE
 
+Command = Callable[..., None]
 EPILOG = "\b\nexit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in EXIT_CODES.items())
-
-
-class Context:
-    """What all verbs share: the inventory, and the folder with what is kept."""
-
-    def __init__(self, path: Path | None, state: Path | None) -> None:
-        self.path = (path or project.checkout() / "inventory").absolute()
-        self.kept = looks.Kept(state)
-        self.stopped = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
-
-    def _stop(self, number: int, frame: object) -> None:
-        if self.stopped:  # the second time at once
-            raise KeyboardInterrupt
-        self.stopped = True
-
-    def stop(self) -> bool:
-        """Whether somebody asked to end."""
-        return self.stopped
-
-    def inventory(self, names: tuple[str, ...] = ()) -> inventory.Inventory:
-        """The units that are asked for."""
-        return inventory.read(self.path).chosen(names)
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -198,3 +177,131 @@ def add(
     own, hosts = adding.add(context.path, unit, answers, connection)
     click.echo(f"{unit} is in {hosts}, its settings are in {own}.")
     click.echo(f"Next: panoptes-fleet provision {unit}")
+
+
+def _in_waves(waves: str, soak: float = 0.0) -> Callable[[Command], Command]:
+    """Gives a command what all verbs in waves take."""
+    all_options = (
+        click.option("--limit", "names", multiple=True, metavar="UNIT", help="Only this unit; may be given again."),
+        click.option("--waves", default=waves, show_default=True, help="How many go together."),
+        click.option(
+            "--soak", default=soak, show_default=True, type=click.FloatRange(0, 604_800), metavar="SECONDS",
+            help="How long each wave has to show a fault, before its units are asked.",
+        ),
+        click.option(
+            "--max-failures", default=0, show_default=True, type=click.IntRange(min=0),
+            help="So many may fail before no further unit goes.",
+        ),
+        click.option("--force", is_flag=True, help="Also units that observe, or where it is night."),
+    )  # fmt: skip
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(all_options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+ON_FAILURE = click.option(
+    "--on-failure", type=click.Choice(["stop", "rollback", "ask"]), default="stop", show_default=True,
+    help="When it is stopped: leave it so, take the units that it moved back, or ask.",
+)  # fmt: skip
+
+
+@main.group(invoke_without_command=True, epilog=EPILOG)
+@_in_waves(waves.DEFAULT, 60)
+@ON_FAILURE
+@click.pass_context
+def rollout(context: click.Context, /, **options: Any) -> None:
+    """Bring the units to the newest release, wave after wave, each proved before the next."""
+    if context.invoked_subcommand is None:
+        sys.exit(rolling.begin(context.obj, UPDATE, **options))
+
+
+@main.command(epilog=EPILOG)
+@_in_waves(waves.DEFAULT, 60)
+@ON_FAILURE
+@click.pass_obj
+def update(context: Context, /, **options: Any) -> None:
+    """The same as `rollout`."""
+    sys.exit(rolling.begin(context, UPDATE, **options))
+
+
+@main.command(epilog=EPILOG)
+@_in_waves("100%")
+@click.pass_obj
+def rollback(context: Context, /, **options: Any) -> None:
+    """Take units back to the release before, from their own disks."""
+    sys.exit(rolling.begin(context, ROLLBACK, **options))
+
+
+@main.command(epilog=EPILOG)
+@_in_waves("100%")
+@click.pass_obj
+def repair(context: Context, /, **options: Any) -> None:
+    """Bring damaged units back to work on the release that they have."""
+    sys.exit(rolling.begin(context, REPAIR, **options))
+
+
+@main.command(epilog=EPILOG)
+@_in_waves("100%")
+@click.pass_obj
+def backup(context: Context, /, **options: Any) -> None:
+    """Keep the small state of each unit on this machine."""
+    sys.exit(rolling.begin(context, BACKUP, **options))
+
+
+@main.command(epilog=EPILOG)
+@_in_waves("1,5,25%")
+@click.pass_obj
+def provision(context: Context, /, **options: Any) -> None:
+    """The main job, playbooks/unit.yml, in waves."""
+    sys.exit(rolling.begin(context, PROVISION, **options))
+
+
+@main.command(epilog=EPILOG)
+@click.argument("playbook", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-e", "--extra", multiple=True, metavar="KEY=VALUE", help="A variable for the playbook, as text.")
+@_in_waves("100%")
+@click.pass_obj
+def run(context: Context, /, playbook: Path, extra: tuple[str, ...], **options: Any) -> None:
+    """Any playbook of your own, in waves; one that was cut short is played again on its unit by `rollout resume`."""
+    wrong = [one for one in extra if "=" not in one]
+    if wrong:
+        raise errors.FleetError(f"--extra {wrong[0]}: write KEY=VALUE")
+    variables = dict(one.split("=", 1) for one in extra)
+    sys.exit(rolling.begin(context, RUN, playbook=str(playbook.absolute()), extra=variables, **options))
+
+
+@rollout.command(epilog=EPILOG)
+@click.option("--max-failures", type=click.IntRange(min=0), help="Go on although as many have failed.")
+@click.option("--on-failure", type=click.Choice(["stop", "rollback", "ask"]), help="From now on.")
+@click.option("--force", is_flag=True, default=None, help="Also units that observe, or where it is night.")
+@click.pass_obj
+def resume(context: Context, /, **options: Any) -> None:
+    """Go on where the last rollout was killed or stopped, and take up the units that waited."""
+    sys.exit(rolling.resume(context, {name: value for name, value in options.items() if value is not None}))
+
+
+@rollout.command(epilog=EPILOG)
+@click.pass_obj
+def undo(context: Context) -> None:
+    """Take back the units that the unfinished rollout has moved."""
+    sys.exit(rolling.undo(context))
+
+
+@rollout.command(epilog=EPILOG)
+@click.pass_obj
+def abandon(context: Context) -> None:
+    """Leave the unfinished rollout as it is: units that waited are not taken up any more."""
+    sys.exit(rolling.abandon(context))
+
+
+@rollout.command(epilog=EPILOG)
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.pass_obj
+def show(context: Context, name: str | None, as_json: bool) -> None:
+    """What a rollout did: who, when, which release, and how it went with each unit; the last one without a name."""
+    sys.exit(rolling.show(context, name, as_json))

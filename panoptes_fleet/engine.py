@@ -32,6 +32,7 @@ class Told:
         failed: a task failed on it.
         silent: it was not reached.
         line: why, in one line.
+        task: what it did last.
     """
 
     result: dict[str, Any] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Told:
     failed: bool = False
     silent: bool = False
     line: str = ""
+    task: str = ""
 
 
 OnTold = Callable[[str, Told], None]
@@ -152,7 +154,7 @@ def play(
 
 def _take(one: Told, kind: str, data: dict[str, Any]) -> None:
     result = data.get("res") or {}
-    one.result = result
+    one.result, one.task = result, str(data.get("task") or "")
     one.answer = answer_of(result) or one.answer
     one.silent = kind == "runner_on_unreachable" or bool(result.get("unreachable"))
     if kind == "runner_on_failed" and not data.get("ignore_errors"):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from types import TracebackType
 
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from . import rows
+from .journal import FAILED, GOES, PROVED, UNDOES, Journal
 from .rows import Row
 
 COLOURS = {rows.WHOLE: "green", rows.ILL: "red", rows.SILENT: "yellow", rows.UNSEEN: "dim", rows.BROKEN: "magenta"}
@@ -64,3 +67,39 @@ def summary(found: Iterable[Row]) -> str:
     states = [one.state for one in found]
     counts = [f"{states.count(state)} {state}" for state in COLOURS if state in states]
     return f"{len(states)} units: {', '.join(counts)}" if states else "no unit"
+
+
+class Progress:
+    """A rollout while it runs: its lines, and on a terminal below them what each unit is at."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.console = console()
+        self.tasks: dict[str, tuple[str, float]] = {}
+        self.live = Live(get_renderable=self._table, console=self.console, transient=True, refresh_per_second=2)
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.live.stop()
+
+    def say(self, line: str) -> None:
+        """One line that stays, with the time."""
+        self.console.print(Text(f"{time.strftime('%H:%M:%S')}  {rows.plain(line)}"))
+
+    def task(self, name: str, task: str) -> None:
+        """What a unit did last."""
+        self.tasks[name] = (task, time.monotonic())
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name in self.journal.having(GOES, UNDOES):
+            task, since = self.tasks.setdefault(name, ("begun", time.monotonic()))
+            wave = f"wave {self.journal.units[name].wave + 1}"
+            table.add_row(Text(name), wave, Text(task), rows.age(time.monotonic() - since))
+        done, failed = len(self.journal.having(PROVED)), len(self.journal.having(FAILED))
+        table.add_row(f"{done} of {len(self.journal.units)} proved", f"{failed} failed" if failed else "", "", "")
+        return table

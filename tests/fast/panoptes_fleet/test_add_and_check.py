@@ -94,7 +94,8 @@ def test_check_names_what_is_wrong_where_and_the_others_are_judged_too(shipped):
     says = {
         "": "host_vars/nobody.yml", "still": "still PAN000", "twin2": "PAN007 is also that of twin:",
         "same": "10.0.0.7 is also that of twin:", "typo": "did you mean docker_source",
-        "where": "latitude is '200 deg'", "brace": "panoptes_name", "torn": "host_vars/torn.yml, line", "list": "holds no settings", "locked": "vault",
+        "where": "latitude is '200 deg'", "brace": "panoptes_name",
+        "torn": "host_vars/torn.yml, line", "list": "holds no settings", "locked": "vault",
     }  # fmt: skip
     for name, text in says.items():
         assert text.lower() in " ".join(found[name]).lower(), (name, found[name])

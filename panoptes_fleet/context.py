@@ -1,0 +1,42 @@
+"""What all verbs share: the inventory, the folder with what is kept, and a wish to end."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from . import inventory, looks, project
+
+
+class Context:
+    """Of one command.
+
+    Attributes:
+        path: of the inventory.
+        kept: what units last answered; the journals of rollouts lie beside it.
+    """
+
+    def __init__(self, path: Path | None, state: Path | None) -> None:
+        self.path = (path or project.checkout() / "inventory").absolute()
+        self.kept = looks.Kept(state.absolute() if state else None)
+        self.stopped = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self.stopped:  # the second time at once
+            raise KeyboardInterrupt
+        self.stopped = True
+
+    def stop(self) -> bool:
+        """Whether somebody asked to end."""
+        return self.stopped
+
+    @property
+    def rollouts(self) -> Path:
+        """The folder with their journals."""
+        return self.kept.folder / "rollouts"
+
+    def inventory(self, names: tuple[str, ...] = ()) -> inventory.Inventory:
+        """The units that are asked for."""
+        return inventory.read(self.path).chosen(names)
