@@ -78,7 +78,7 @@ setup(
         "panoptes.utils",
     ],
     include_package_data=True,
-    package_data={"panoptes_utils": ["VERSION", *(f"**/*.{kind}" for kind in DATA)]},
+    package_data={"panoptes_fleet": ["*.j2"], "panoptes_utils": ["VERSION", *(f"**/*.{kind}" for kind in DATA)]},
     python_requires=">=3.9",
     install_requires=["click>=8", "loguru", "rich", "ruamel.yaml"],
     extras_require={

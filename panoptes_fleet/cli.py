@@ -14,7 +14,8 @@ from rich.live import Live
 
 from . import add as adding
 from . import check as checking
-from . import errors, inventory, looks, project, rolling, rows, screen, waves
+from . import errors, files, inventory, looks, project, rolling, rows, screen, waves
+from . import report as reporting
 from .context import Context
 from .errors import EXIT_CODES
 from .rollout import BACKUP, PROVISION, REPAIR, ROLLBACK, RUN, UPDATE
@@ -305,3 +306,27 @@ def abandon(context: Context) -> None:
 def show(context: Context, name: str | None, as_json: bool) -> None:
     """What a rollout did: who, when, which release, and how it went with each unit; the last one without a name."""
     sys.exit(rolling.show(context, name, as_json))
+
+
+@main.command(epilog=EPILOG)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("fleet.html"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--public", is_flag=True, help="For a page that everybody may read: no addresses, no names of accounts.")
+@click.option("--backups", type=click.Path(path_type=Path), help="Where backups are; without it, backups/.")
+@click.pass_obj
+def report(context: Context, output: Path, public: bool, backups: Path | None) -> None:
+    """One HTML file about all units, from what they answered last: `status` asks them anew."""
+    text = reporting.report(
+        context.inventory(), context.kept, backups or project.checkout() / "backups", public, time.time()
+    )
+    try:
+        files.replace(output.absolute(), text, 0o644)
+    except OSError as error:
+        raise errors.FleetError(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: {len(text.encode()) / 1000:.0f} kB")

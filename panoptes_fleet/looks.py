@@ -109,7 +109,7 @@ class Look(Part):
         tried: when it was last asked.
         why: why it did not answer then; empty where it did.
         silent: it was not reached; False where it answered something that is no status.
-        status, checks: its last answer.
+        status, checks, history: its last answer; the history's oldest attempt is the first.
     """
 
     seen: float = 0.0
@@ -118,6 +118,7 @@ class Look(Part):
     silent: bool = False
     status: Status | None = None
     checks: list[Check] = Field(default_factory=list)
+    history: list[Attempt] = Field(default_factory=list)
 
     @property
     def answered(self) -> bool:
@@ -147,7 +148,9 @@ def look_of(told: engine.Told, at: float) -> Look:
     text = str(told.result.get("stdout") or "")
     if told.silent:
         return Look(tried=at, why=f"not reached: {told.line}", silent=True)
-    status, checks, wrong = None, [], ""
+    status, wrong = None, ""
+    checks: list[Check] = []
+    history: list[Attempt] = []
     for line in text.splitlines() if len(text) <= LONGEST else []:
         if not line.startswith(("{", "[")):
             continue
@@ -155,6 +158,8 @@ def look_of(told: engine.Told, at: float) -> Look:
             found = json.loads(line)
             if isinstance(found, dict) and "whole" in found:
                 status = Status.model_validate(found)
+            elif isinstance(found, list) and any(isinstance(one, dict) and "verdict" in one for one in found):
+                history = [Attempt.model_validate(one) for one in found]
             elif isinstance(found, list):
                 checks = [Check.model_validate(one) for one in found]
             elif isinstance(found, dict) and "reason" in found:
@@ -165,7 +170,7 @@ def look_of(told: engine.Told, at: float) -> Look:
         except (ValueError, RecursionError):
             wrong = "its answer cannot be read"
     if status is not None:
-        return Look(seen=at, tried=at, status=status, checks=checks)
+        return Look(seen=at, tried=at, status=status, checks=checks, history=history)
     if told.failed:
         wrong = wrong or told.line
     said = engine.last_line(str(told.result.get("stderr") or "") + "\n" + text)

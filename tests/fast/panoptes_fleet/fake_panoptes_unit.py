@@ -83,6 +83,9 @@ def main():
             {"name": "power", "text": "Raspberry Pi 4", "problem": "", "remedy": ""},
         ]))  # fmt: skip
         return 0
+    if VERB == "history":
+        print(json.dumps(state.get("history", [])))
+        return 0
     return act(state)
 
 
