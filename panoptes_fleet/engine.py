@@ -161,7 +161,7 @@ def _take(one: Told, kind: str, data: dict[str, Any]) -> None:
         one.failed = True
     if one.silent or one.failed:
         said = str(result.get("stderr") or result.get("msg") or result.get("stdout") or "")
-        one.line = last_line(said).removeprefix("Task failed: ")
+        one.line = last_line(said).removeprefix("Task failed: ").removeprefix("Failed to connect to the host via ssh: ")
 
 
 def answer_of(result: dict[str, Any]) -> dict[str, Any]:

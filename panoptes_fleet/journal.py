@@ -32,6 +32,7 @@ class Standing:
         before: the id of its last attempt before it went, empty for none: a later one is this rollout's. None where it
             never went.
         verdict, line: what it answered.
+        fault: why it failed, also after it was taken back.
     """
 
     state: str = ""
@@ -39,6 +40,7 @@ class Standing:
     before: str | None = None
     verdict: str = ""
     line: str = ""
+    fault: str = ""
     answer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -145,6 +147,8 @@ class Journal:
         elif record.get("unit") in self.units:
             one = self.units[record["unit"]]
             one.state = kind
+            if kind == FAILED:
+                one.fault = record.get("line", "")
             for key in ("wave", "before", "verdict", "line", "answer"):
                 if key in record:
                     setattr(one, key, record[key])

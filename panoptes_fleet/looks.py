@@ -17,6 +17,8 @@ from .inventory import Inventory
 
 # An answer is a few kB; what is longer is none.
 LONGEST = 1_000_000
+# No release is older than this; seconds since 1970.
+EARLIEST = 1_400_000_000
 
 
 class Part(BaseModel):
@@ -160,7 +162,7 @@ def look_of(told: engine.Told, at: float) -> Look:
                 status = Status.model_validate(found)
             elif isinstance(found, list) and any(isinstance(one, dict) and "verdict" in one for one in found):
                 history = [Attempt.model_validate(one) for one in found]
-            elif isinstance(found, list):
+            elif isinstance(found, list) and found:
                 checks = [Check.model_validate(one) for one in found]
             elif isinstance(found, dict) and "reason" in found:
                 wrong = str(found["reason"])
@@ -215,7 +217,13 @@ class Kept:
         path = self.folder / "releases.json"
         before = files.read_json(path)
         known = _known(before)
-        heard = [one.status.last_check for one in looks if one.status and one.status.last_check]
+        heard = []
+        for one in looks:
+            if one.status and one.status.last_check:
+                check = one.status.last_check
+                # A unit whose clock is off says when by a time that there was not.
+                sane = EARLIEST < check.at <= one.seen + 86400
+                heard.append(check if sane else check.model_copy(update={"at": one.seen}))
         for check in sorted(heard, key=lambda one: one.at):
             line = known.setdefault(check.source, [])
             if check.index and check.index not in [one.index for one in line]:

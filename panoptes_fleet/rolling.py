@@ -134,6 +134,8 @@ def show(context: Context, name: str | None, as_json: bool) -> int:
     for unit, standing in one.units.items():
         wave = f"wave {standing.wave + 1}, " if standing.state in GONE else ""
         click.echo(f"  {unit}: {wave}{TOLD[standing.state]}{f', {standing.line}' if standing.line else ''}")
+        if standing.fault and standing.fault != standing.line:
+            click.echo(f"    it had failed: {standing.fault}")
     _say_end(one)
     click.echo(f"journal: {one.path}")
     return code(one)

@@ -105,6 +105,8 @@ def row(unit: Unit, look: Look, offered: dict[str, list[Offered]], now: float) -
         found.state = ILL if first or not status.whole else WHOLE
         if found.state == ILL and not found.what:
             found.what = f"{first['name']}: {first['problem']}" if first else "it says that it is not whole"
+            if len(found.troubles) > 1:
+                found.what += f" (and {len(found.troubles) - 1} more: --json)"
         if look.why:
             found.state = SILENT if look.silent else ILL
     elif look.why and not look.silent:

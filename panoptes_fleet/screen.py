@@ -51,7 +51,7 @@ def status_line(one: Row, now: float | None = None) -> str:
         f"release {one.release}" if one.release else "",
         f"behind {rows.behind_told(one)}" if one.behind else "newest" if one.behind == 0 else "",
         f"last {rows.last_told(one, now)}" if one.last else "",
-        one.disk,
+        one.disk if one.disk not in one.what else "",
         f"power: {one.power}" if one.power and "nothing known" not in one.power else "",
         f"{one.quarantine} in quarantine" if one.quarantine else "",
         f"last state {'whole' if one.whole else 'ill'}, {rows.age(one.age_s)} old"

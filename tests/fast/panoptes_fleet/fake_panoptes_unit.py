@@ -68,7 +68,7 @@ def main():
         answer = {
             "source": "registry.test/panoptes-utils:latest", "whole": whole, "problems": [] if whole else [problem],
             "release": release(state["release"]), "previous": None, "pinned": None, "locked": None, "quarantine": {},
-            "last_check": {"at": 1000.0, "index": state.get("heard", state["offers"]),
+            "last_check": {"at": time.time() - 7200, "index": state.get("heard", state["offers"]),
                            "source": "registry.test/panoptes-utils:latest"},
             "last_attempt": (state.get("history") or [None])[-1], "interrupted": False,
             "activity": {"kind": state.get("activity", "idle"), "detail": "fake"},

@@ -9,6 +9,7 @@ import pytest
 from panoptes_fleet import engine, looks, rows
 from panoptes_fleet.inventory import Unit
 
+DAY = 1_700_000_000.0
 GARBAGE = ["", "nothing", "{", "[]", "{}", '{"whole": 3}', '{"whole": "x"}', '{"whole": true, "release": 7}',
            '{"whole": true, "last_check": {"at": NaN}}', "[" * 5000, '{"verdict": "failed", "reason": "disk full"}',
            "\x1b]0;title\x07"]  # fmt: skip
@@ -79,8 +80,10 @@ def test_a_damaged_file_is_as_none(content, tmp_path):
 
 def test_a_unit_is_as_far_behind_as_releases_came_after_its_own(tmp_path):
     kept = looks.Kept(tmp_path)
-    for at, index in enumerate("abc"):
-        look = looks.Look(status=looks.Status(whole=True, last_check=looks.LastCheck(at=at, index=index, source="s")))
+    for second, index in enumerate("abc"):
+        # The clock of the second unit is at its beginning.
+        check = looks.LastCheck(at=second if index == "b" else DAY + second, index=index, source="s")
+        look = looks.Look(seen=DAY + second, status=looks.Status(whole=True, last_check=check))
         offered = kept.offered([look])
-    assert [rows.behind("s", index, offered, 10.0) for index in "abcx"] == [(2, 9.0), (1, 8.0), (0, 0.0), (1, 8.0)]
-    assert rows.behind("other", "a", offered, 10.0) == (None, 0.0)
+    assert [rows.behind("s", index, offered, DAY + 10) for index in "abcx"] == [(2, 9.0), (1, 8.0), (0, 0.0), (1, 8.0)]
+    assert rows.behind("other", "a", offered, DAY) == (None, 0.0)
