@@ -20,6 +20,7 @@ class Context:
         self.path = (path or project.checkout() / "inventory").absolute()
         self.kept = looks.Kept(state.absolute() if state else None)
         self.stopped = False
+        self._read: inventory.Inventory | None = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
 
@@ -38,5 +39,7 @@ class Context:
         return self.kept.folder / "rollouts"
 
     def inventory(self, names: tuple[str, ...] = ()) -> inventory.Inventory:
-        """The units that are asked for."""
-        return inventory.read(self.path).chosen(names)
+        """The units that are asked for; Ansible reads them once, which takes a second or more."""
+        if self._read is None:
+            self._read = inventory.read(self.path)
+        return self._read.chosen(names)

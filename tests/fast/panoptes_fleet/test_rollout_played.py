@@ -42,7 +42,7 @@ def test_a_killed_rollout_goes_on_and_one_that_fails_is_taken_back(fleet):
         assert state["release"] == BACK
 
 
-def test_playbooks_of_ones_own_and_repair(fleet, tmp_path):
+def test_a_playbook_of_ones_own(fleet, tmp_path):
     fleet.add("pan0")
     fleet.add("gone", silent=True)
     book = tmp_path / "book.yml"
@@ -53,19 +53,3 @@ def test_playbooks_of_ones_own_and_repair(fleet, tmp_path):
     done = fleet.run("run", str(book), "-e", "word=hello")
     assert done.returncode == 3, done.stdout + done.stderr
     assert (tmp_path / "touched").read_text() == "hello\n" and "gone: waits, not reached" in done.stdout
-    assert fleet.run("repair", "--limit", "pan0").returncode == 0
-    assert fleet.acted("pan0") == ["repair"]
-    page = tmp_path / "public.html"
-    assert fleet.run("report", "--public", "-o", str(page)).returncode == 0
-    assert "<title>PANOPTES units" in page.read_text()
-
-
-def test_stopped_it_waits_for_a_person_who_takes_it_back(fleet):
-    fleet.add("pan0")
-    fleet.add("pan1", deploy="rolled-back", reason="messaging-hub ended with 3")
-    done = fleet.run("rollout", "--soak", "0")
-    assert done.returncode == 1 and "pan1: failed, rolled-back: messaging-hub ended with 3" in done.stdout
-    assert fleet.run("rollout", "resume").returncode == 2
-    done = fleet.run("rollout", "undo")
-    assert done.returncode == 1 and "1 failed, 1 taken back" in done.stdout
-    assert (fleet.acted("pan0"), fleet.acted("pan1")) == (["deploy", "rollback"], ["deploy"])

@@ -28,6 +28,7 @@ REPROVISIONING = "tests/lab/provisioning/test_reprovisioning.py"
 INTERRUPTIONS = "tests/lab/provisioning/test_interruptions.py"
 CONVERGE = "molecule/shared/converge.yml"
 WORKFLOW = ".github/workflows/tests.yml"
+FLEET_VERBS = "tests/fast/panoptes_fleet/test_verbs.py"
 FLEET_PLAYED = "tests/fast/panoptes_fleet/test_rollout_played.py"
 BUNDLE = "molecule/update/tests/test_world.py"
 SETTINGS_TYPED = (
@@ -86,19 +87,20 @@ OTHERWISE = {
     "ansible-playbook playbooks/update.yml -i inventory/ [--limit NAME] [-e update_force=true]": (
         REPROVISIONING, 'play("update.yml", update_force=True)'),
     "ansible-playbook playbooks/repair.yml -i inventory/ --limit NAME [-e repair_force=true]": (
-        FLEET_PLAYED, 'fleet.run("repair", "--limit", "pan0")'),
+        FLEET_VERBS, '(["repair", "--force"], "repair.yml"'),
     "panoptes-fleet add pan012 --address pan012.example.org --user pi --canary": (
         "tests/fast/panoptes_fleet/test_add_and_check.py", '"add", "pan012", "--address", "pan012.example.org"'),
     "panoptes-fleet check": ("tests/fast/panoptes_fleet/test_add_and_check.py", 'run("check", "--json")'),
     "panoptes-fleet provision --limit pan012": (
-        "tests/fast/panoptes_fleet/test_verbs.py", '(["provision"], "unit.yml", {})'),
-    "panoptes-fleet report --public -o public.html": (FLEET_PLAYED, '"report", "--public", "-o"'),
-    "panoptes-fleet report -o fleet.html": (FLEET_PLAYED, '"report", "--public", "-o"'),
+        FLEET_VERBS, '(["provision"], "unit.yml", {})'),
+    "panoptes-fleet report --public -o public.html": (FLEET_VERBS, '"report", "--public", "-o"'),
+    "panoptes-fleet report -o fleet.html": (FLEET_VERBS, '"report", "--public", "-o"'),
     "panoptes-fleet rollout --on-failure rollback": (FLEET_PLAYED, '"--on-failure", "rollback"'),
     "panoptes-fleet rollout resume": (FLEET_PLAYED, 'run("rollout", "resume"'),
-    "panoptes-fleet rollout resume --max-failures 1": (FLEET_PLAYED, 'run("rollout", "resume"'),
+    "panoptes-fleet rollout resume --max-failures 1": (
+        FLEET_VERBS, '"rollout", "resume", "--max-failures", "1"'),
     "panoptes-fleet rollout show": (FLEET_PLAYED, 'run("rollout", "show"'),
-    "panoptes-fleet rollout undo": (FLEET_PLAYED, 'run("rollout", "undo"'),
+    "panoptes-fleet rollout undo": (FLEET_VERBS, '(["undo"], 1)'),
     "panoptes-fleet status": ("tests/fast/panoptes_fleet/test_status.py", 'run("status"'),
     "docker compose -f docker/docker-compose.yaml down": (COMPOSE, '"down"'),
     "docker compose -f docker/docker-compose.yaml exec config-server panoptes-config-server get pan_id": (
