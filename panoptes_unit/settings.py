@@ -117,7 +117,7 @@ class Settings:
         keep_copy: where the running release is kept a second time, as it was downloaded, for repairs without a network:
             `auto` (beside the state, where the disk has room), or the path of a folder; nowhere where empty.
         staging: whether a release is brought into a folder first, from where a download goes on that broke: `always`,
-            `never`, or `auto`: where it is large, is kept anyway or has a rate.
+            `never`, or `auto`: where it is kept anyway or has a rate.
         rate_kbps: kilobits a second that such a download takes at most; 0: as many as there are.
         limits, observing, window, notify: see there.
     """

@@ -23,9 +23,6 @@ from ..sources.reference import BUNDLE_REPOSITORY, Reference
 from .release import Release
 from .run import Run
 
-# What takes a minute at 2 Mbit/s: less is sooner downloaded again than kept.
-LARGE_BYTES = 15_000_000
-
 
 class RefusedError(UnitError):
     """The engine does not take an image from loopback."""
@@ -49,7 +46,7 @@ def is_wanted(run: Run, release: Release, image: Image) -> bool:
     known = run.known_layers()
     to_unpack = [layer for layer in image.layers if layer.digest not in known]
     missing = sum(layer.size for layer in to_unpack)
-    if settings.staging == AUTO and not (settings.keep_copy or settings.rate_kbps or missing >= LARGE_BYTES):
+    if settings.staging == AUTO and not (settings.keep_copy or settings.rate_kbps):
         return False
     to_come = missing + image.config.size
     with suppress(UnitError), opened(path(settings), make=False) as store:

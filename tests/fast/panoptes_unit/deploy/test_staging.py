@@ -327,14 +327,14 @@ class TestStaging:
         assert staged.run("update").verdict == verdicts.UPDATED
         assert staged.engine.downloads[-1] == (f"{NAME}@{new.digest}", 2 * SIZE)
 
-    def test_small_release_of_a_unit_that_sets_nothing_is_left_to_the_engine(self, tmp_path, moody, monkeypatch):
+    def test_release_of_a_unit_that_sets_nothing_is_left_to_the_engine(self, tmp_path, moody):
         unit = Unit(tmp_path / "unit", moody)
         unit.offer("old")
         assert unit.run().verdict == verdicts.UPDATED
         assert not staging.path(unit.settings).exists()
-        monkeypatch.setattr(staging, "LARGE_BYTES", SIZE)
+        unit.settings.rate_kbps = 10_000_000
         unit.offer("new")
-        assert unit.run("update").sources, "a large one goes on where it broke"
+        assert unit.run("update").sources, "only this way has a rate"
 
     def test_two_images_are_not_mixed_up(self, kept):
         """While the next release is staged, the copy of the running one is still there and sound."""
