@@ -10,7 +10,8 @@ from pages import TOP, tracked_pages
 # What a command begins with; other words in code spans are names, values and options.
 PROGRAMS = re.compile(
     r"(sudo|make|git|cp|cat|curl|ssh|python3?|pip|pytest|molecule|ansible(-[a-z]+)?|docker|skopeo|cosign|mypy|ruff|source"
-    r"|panoptes-(unit|utils|fleet|config-server|messaging-hub)|docker/build-image\.sh|scripts/\S+\.(sh|py)|[a-z]+=\$\(.*) \S"
+    r"|panoptes-(unit|utils|fleet|config-server|messaging-hub)"
+    r"|docker/build-image\.sh|scripts/\S+\.(sh|py)|[a-z]+=\$\(.*) \S"
 )
 SHELLS = {"", "console", "sh", "bash", "shell"}
 # What has been is not an instruction.
