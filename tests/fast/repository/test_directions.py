@@ -23,6 +23,7 @@ TOP = Path(__file__).parents[3]
 FOLDERS: dict[str, set[str]] = {
     "panoptes_unit": set(),
     "panoptes_utils": set(),
+    "panoptes": {"panoptes_utils"},
     "panoptes_fleet": set(),
     "plugins": set(),  # parts of panoptes_unit come to modules as ansible.module_utils.panoptes_unit
     "lab": {"panoptes_unit"},
@@ -31,7 +32,7 @@ FOLDERS: dict[str, set[str]] = {
     "scripts": {"panoptes_utils"},
     "molecule": {"lab", "panoptes_unit"},
     "benchmarks": {"lab", "panoptes_unit", "panoptes_utils"},
-    "tests": {"lab", "panoptes_unit", "panoptes_utils", "panoptes_fleet", "plugins"},
+    "tests": {"lab", "panoptes", "panoptes_unit", "panoptes_utils", "panoptes_fleet", "plugins"},
 }
 # Room of panoptes_unit -> rooms that it may import, besides itself. Lowest first: none may import one below it here.
 ROOMS: dict[str, set[str]] = {
