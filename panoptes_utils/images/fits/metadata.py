@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional, Union
 from astropy import units as u
 from astropy.io import fits
 
+from panoptes_utils.error import IllegalValue
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.io import getheader
 from panoptes_utils.images.fits.opening import extension_of, path_of
@@ -190,7 +191,8 @@ def update_observation_headers(file_path: Any, info: Dict[str, Any]) -> bool:
     """
     path = path_of(file_path)
     number = extension_of(path)
-    getheader(path, ext=number)
+    if getheader(path, ext=number).get("SIMPLE") is False:  # astropy reads such a file and cannot write it
+        raise IllegalValue(f"{path}: not standard FITS, as its header says (SIMPLE = F)")
     info = {"equinox": 2000.0, **info}
     with fits.open(path, do_not_scale_image_data=True, memmap=False, disable_image_compression=True) as hdus:
         header = hdus[number].header
@@ -200,7 +202,10 @@ def update_observation_headers(file_path: Any, info: Dict[str, Any]) -> bool:
             key, comment, unit = _OBSERVATION_KEYS[name]
             header[key] = (get_quantity_value(value, unit), comment)
         with replacing(path) as draft:
-            hdus.writeto(draft, overwrite=True, output_verify="silentfix+ignore", checksum="CHECKSUM" in header)
+            try:
+                hdus.writeto(draft, overwrite=True, output_verify="silentfix+ignore", checksum="CHECKSUM" in header)
+            except ValueError as error:  # fewer pixels than the header says
+                raise IllegalValue(f"{path}: not a whole FITS file: {error}") from error
     logger.debug("Observation written into the header of {}", path)
     return True
 

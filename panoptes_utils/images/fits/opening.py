@@ -62,6 +62,8 @@ def named_errors(fname: Any) -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise IllegalValue(f"{fname}: not a readable FITS image: {reason}") from error
+    except ImportError as error:  # compressed in a way that astropy asks another package for
+        raise IllegalValue(f"{fname}: its compression is not known here; unpack it first: {error}") from error
 
 
 def extension_of(fname: Any, extension: Optional[Extension] = None) -> int:

@@ -80,6 +80,29 @@ def test_truncated_pixels_are_named(reader, tmp_path, image):
         reader(path)
 
 
+@pytest.mark.parametrize("kind", ["no pixels", "fewer pixels", "not standard"])
+def test_headers_of_damaged_files_are_not_written_and_the_file_stays(kind, tmp_path, image):
+    content = image.read_bytes()
+    damaged = {
+        "no pixels": content[:2880],
+        "fewer pixels": content[:3000],
+        "not standard": content.replace(b"SIMPLE  =                    T", b"SIMPLE  =                    F"),
+    }[kind]
+    path = tmp_path / "damaged.fits"
+    path.write_bytes(damaged)
+    with pytest.raises(IllegalValue, match="damaged.fits: not "):
+        fits.update_observation_headers(path, {"field_name": "M31"})
+    assert path.read_bytes() == damaged and list(tmp_path.glob("*damaged*")) == [path]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_compression_that_needs_another_package_is_named(reader, tmp_path):
+    path = tmp_path / "old.fits.Z"
+    path.write_bytes(b"\x1f\x9d\x90" + bytes(50))
+    with pytest.raises(IllegalValue, match="old.fits.Z: (its compression is not known|not a readable)"):
+        reader(path)
+
+
 def test_images_without_anything_to_see(tmp_path):
     path = tmp_path / "empty.fits"
     astropy_fits.PrimaryHDU().writeto(path)
