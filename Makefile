@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-fleet test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib clean
+.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-fleet test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -109,6 +109,11 @@ bench-images-lib: lab ## Figures of the image functions, inside panoptes-utils (
 	python -m lab in-image python benchmarks/images_lib.py > artifacts/images_lib.md
 	mv artifacts/images_lib.md benchmarks/
 	cat benchmarks/images_lib.md
+
+bench-foreign: venv ## Files that other packages ship, with the outcome of each (benchmarks/foreign_files.md)
+	mkdir -p artifacts
+	python benchmarks/foreign_files.py > artifacts/foreign_files.md
+	mv artifacts/foreign_files.md benchmarks/
 
 clean: ## Remove the virtual environment and build products of this checkout
 	rm -rf .venv build dist artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

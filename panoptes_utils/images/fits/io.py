@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 
+from panoptes_utils.error import IllegalValue
 from panoptes_utils.files import replacing
 from panoptes_utils.images.fits.opening import Extension, extension_of, named_errors, path_of
 from panoptes_utils.logging import logger
@@ -104,7 +105,11 @@ def getwcs(fname: Any, *args: Any, extension: Optional[Extension] = None, **kwar
         kwargs.setdefault("naxis", 2)  # all planes of a cube show the same sky
     with named_errors(path), warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # it tells that a date was written in two ways
-        wcs = WCS(header, *args, **kwargs)
+        with fits.open(path, memmap=False) as hdus:  # distortion may be a table in another extension
+            try:
+                wcs = WCS(header, *args, **kwargs) if args or "fobj" in kwargs else WCS(header, hdus, **kwargs)
+            except MemoryError as error:  # what wcslib calls keys of a distortion that lack others
+                raise IllegalValue(f"{path}: the coordinates in its header are not whole: {error}") from error
         if kwargs.get("naxis") == 2 and header.get("NAXIS", 0) > 2:
             wcs.array_shape = header["NAXIS2"], header["NAXIS1"]
         return wcs

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
+from astropy.wcs import WCS, DistortionLookupTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +102,28 @@ def test_compression_that_needs_another_package_is_named(reader, tmp_path):
     path.write_bytes(b"\x1f\x9d\x90" + bytes(50))
     with pytest.raises(IllegalValue, match="old.fits.Z: (its compression is not known|not a readable)"):
         reader(path)
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (1,)])
+def test_coordinates_whose_distortion_is_in_another_extension_are_read_or_refused(axes, tmp_path):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [303.2, 46.0], [20.5, 20.5]
+    wcs.wcs.cdelt = [-0.01, 0.01]
+    # Two pixels to the right, all over the image.
+    for axis in axes:
+        pixels = np.full((40, 40), 2 if axis == 1 else 0, np.float32)
+        table = DistortionLookupTable(pixels, (1, 1), (1, 1), (1, 1))
+        setattr(wcs, f"cpdis{axis}", table)
+    hdus = wcs.to_fits()
+    hdus[0].data = np.zeros((40, 40), np.float32)
+    path = tmp_path / "distorted.fits"
+    hdus.writeto(path)
+    if len(axes) == 1:
+        with pytest.raises(IllegalValue, match="distorted.fits: the coordinates in its header are not whole"):
+            fits.getwcs(path)
+        return
+    ra, dec = fits.getwcs(path).all_pix2world(17.5, 19.5, 0)
+    assert (ra, dec) == (pytest.approx(303.2, abs=1e-9), pytest.approx(46.0, abs=1e-9))
 
 
 def test_images_without_anything_to_see(tmp_path):
