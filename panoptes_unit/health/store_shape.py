@@ -18,8 +18,8 @@ from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Seque
 
 from ..documents import DocumentError, read_object
 from ..files import sync_folder, write_durably
-from .stored_layers import DRIVER, PUZZLING, entries
 
+DRIVER = "overlay2"
 _LIMIT = 4 * 1024 * 1024
 _SHORT_NAME = re.compile(r"[A-Z0-9]{26}")
 _FOLDER_NAME = re.compile(r"[0-9a-f]{64}")
@@ -190,6 +190,8 @@ def mend(flaws: Collection[Flaw]) -> None:
 
 def _size(files: Path) -> Optional[str]:
     """The bytes of a layer's files, by its list of them; None where that is damaged."""
+    from .stored_layers import PUZZLING, entries  # only here: the look every few minutes does without
+
     try:
         return str(sum(entry[1] for entry in entries(files) if not isinstance(entry, bytes)))
     except PUZZLING:

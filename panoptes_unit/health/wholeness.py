@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from ..deploy import proof, staging
+from ..deploy import proof
 from ..deploy.engine import Container, Engine
 from ..deploy.observing_lock import activity
 from ..deploy.own_ids import own_ids
@@ -27,7 +27,7 @@ from ..settings import Settings
 from ..sources import signature
 from ..sources.reference import Credentials, Reference
 from ..sources.registry import Registry
-from . import notices, store_shape, stored_layers, verify
+from . import notices, store_shape, verify
 
 # What suffers where something is wrong.
 SERVICES = "services"
@@ -121,7 +121,7 @@ class Seen:
             UnitError: the engine does not say where it keeps them.
         """
         driver, root = self.engine.storage()
-        if driver != stored_layers.DRIVER or self.release is None:
+        if driver != store_shape.DRIVER or self.release is None:
             return None
         # With spoiled notes, an engine that answers does not even say what it has.
         known = own_ids(Path(self.settings.state))
@@ -245,6 +245,8 @@ def _release(seen: Seen) -> str:
 
 
 def _copy(seen: Seen) -> str:
+    from ..deploy import staging  # only here: the look every few minutes does without
+
     return staging.told(seen.settings, seen.state.current_release)
 
 

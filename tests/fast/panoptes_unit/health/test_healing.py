@@ -149,6 +149,7 @@ def test_look_imports_nothing_that_only_an_update_a_repair_or_a_verification_nee
     script = "import sys; from panoptes_unit import cli; from panoptes_unit.health import healing; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     names = {"deploy.transaction", "sources.bundle", "health.repair", "health.stored_layers", "health.exported_layers"}
+    names |= {"deploy.staging", "sources.blob_fetch", "sources.blob_store"}
     assert {"docker", "requests", "tarfile", *(f"panoptes_unit.{name}" for name in names)} & set(
         done.stdout.split()
     ) == set()
