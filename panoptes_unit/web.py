@@ -34,18 +34,18 @@ class Request(urllib.request.Request):
         wait: seconds for the connection, and for each wait for the next bytes.
         seconds: for all of it, redirects included.
         redirects: may the server send us elsewhere? To https only, and from this machine to this machine.
-        limit: bytes over the wire for its answer, headers and chunk sizes included.
+        limit: bytes over the wire for its answer, headers and chunk sizes included; WIRE_LIMIT where 0.
     """
 
     def __init__(
-        self, url: str, wait: float, seconds: float, redirects: bool = True, limit: int = WIRE_LIMIT, **more: Any
+        self, url: str, wait: float, seconds: float, redirects: bool = True, limit: int = 0, **more: Any
     ) -> None:
         super().__init__(url, **more)
         self.wait = wait
         self.seconds = seconds
         self.end = time.monotonic() + seconds
         self.redirects = redirects
-        self.limit = limit
+        self.limit = limit or WIRE_LIMIT
 
     def renew(self) -> None:
         """It has all its seconds again, for it goes on."""
