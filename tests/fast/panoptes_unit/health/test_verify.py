@@ -263,6 +263,7 @@ def test_reading_makes_way_for_all_others():
     import sys
 
     script = "import os; from panoptes_unit.health.verify import become_idle; become_idle(); "
-    script += "print(os.sched_getscheduler(0) == os.SCHED_IDLE); os.execlp('ionice', 'ionice', '-p', str(os.getpid()))"
+    script += "print(os.sched_getscheduler(0) == os.SCHED_IDLE, flush=True); "
+    script += "os.execlp('ionice', 'ionice', '-p', str(os.getpid()))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=Path(__file__).parents[4])
     assert done.stdout.split() == ["True", "idle"]
