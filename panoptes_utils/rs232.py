@@ -15,6 +15,15 @@ from panoptes_utils.logging import logger
 from panoptes_utils.time import current_time
 
 
+def __getattr__(name: str) -> Any:
+    """`find_serial_port` is beside the device, which needs this module."""
+    if name == "find_serial_port":
+        from panoptes_utils.serial.device import find_serial_port
+
+        return find_serial_port
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def get_serial_port_info() -> List[Any]:
     """Return what is known of the serial ports of this machine.
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from panoptes_utils.error import IllegalValue
+from panoptes_utils.lazy import load_when_used
 
 _KINDS = {"file": "PanFileDB", "memory": "PanMemoryDB"}
 
-__all__ = ["PanDB"]
+__getattr__, __dir__, _ = load_when_used(__name__, {"AbstractPanDB": "base"})
+__all__ = ["AbstractPanDB", "PanDB"]
 
 
 class PanDB:

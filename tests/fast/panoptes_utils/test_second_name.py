@@ -93,6 +93,20 @@ assert panoptes_utils.error is error
 """)
 
 
+def test_names_that_programs_ask_for_where_they_were_are_the_ones_of_today():
+    python("""
+from panoptes.utils.images.misc import crop_data, make_timelapse, mask_saturated
+from panoptes.utils.rs232 import find_serial_port
+from panoptes.utils.database import AbstractPanDB, PanDB
+from panoptes_utils import images
+from panoptes_utils.database.memory import PanMemoryDB
+from panoptes_utils.serial import device
+assert (crop_data, make_timelapse, mask_saturated) == (images.crop_data, images.make_timelapse, images.mask_saturated)
+assert find_serial_port is device.find_serial_port
+assert isinstance(PanDB("memory", "names"), AbstractPanDB) and issubclass(PanMemoryDB, AbstractPanDB)
+""")
+
+
 def test_namespace_is_shared_with_others(tmp_path):
     (tmp_path / "panoptes" / "pocs").mkdir(parents=True)
     (tmp_path / "panoptes" / "pocs" / "__init__.py").write_text("from panoptes.utils.error import NotFound\n")
