@@ -71,7 +71,7 @@ class QuickEngine(Engine):
                 raise UnitError(f"Docker Engine: looking for an image: {done.stderr.strip()}")
             self._stored[image] = None
             if not done.returncode:
-                number, layers, size = done.stdout.strip().split("\t")
+                number, layers, size = done.stdout.strip("\n").split("\t")
                 self._stored[image] = StoredImage(number, tuple(json.loads(layers) or ()), int(size))
         return self._stored[image]
 

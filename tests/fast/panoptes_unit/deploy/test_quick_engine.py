@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from panoptes_unit.deploy import proof
-from panoptes_unit.deploy.engine import Engine
+from panoptes_unit.deploy.engine import Engine, StoredImage
 from panoptes_unit.deploy.quick_engine import QuickEngine
 from panoptes_unit.errors import UnitError
 from panoptes_unit.settings import Settings
@@ -23,7 +23,10 @@ echo "$*" >> "$here/asked"
 [ -e "$here/dead" ] && { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
 case "$1" in
 ps) cat "$here/containers" ;;
-image) grep -qF "$5" "$here/images" || { echo "Error response from daemon: No such image: $5" >&2; exit 1; } ;;
+image)
+  grep -qF "$5" "$here/images" || { echo "Error response from daemon: No such image: $5" >&2; exit 1; }
+  printf 'sha256:1\\t["sha256:2","sha256:3"]\\t1162\\n' ;;
+info) printf 'overlay2\\t/var/lib/docker\\n' ;;
 compose) echo '{"services": {"messaging-hub": {}, "config-server": {}}}' ;;
 esac
 """
@@ -61,6 +64,11 @@ def test_it_needs_no_more_than_two_commands_for_a_whole_unit_and_no_python_of_do
     assert engine.services() == ["config-server", "messaging-hub"]
     assert proof.missing(engine.containers(), engine.services(), IMAGE) == []
     assert asked(machine) == ["ps", "image"]
+    assert engine.stored(IMAGE) == StoredImage("sha256:1", ("sha256:2", "sha256:3"), 1162)
+    assert engine.storage() == ("overlay2", Path("/var/lib/docker"))
+    again = engine_of(machine, json.loads(json.dumps(engine.told)))
+    assert again.storage() == engine.storage()
+    assert asked(machine) == ["ps", "image", "info"], "where it keeps things is asked as seldom as Compose"
 
 
 def test_compose_is_asked_again_when_one_of_its_files_has_changed(machine):
