@@ -23,7 +23,7 @@ def test_emptied_file_of_a_layer_is_fetched_again(patient, record_property):
 
 
 @pytest.mark.fault("short name of a layer gone, as after a power cut")
-def test_layer_without_its_short_name_is_fetched_again(patient, record_property):
+def test_layer_without_its_short_name_gets_it_back(patient, record_property):
     patient.damage("short name of a layer", "removed")
     patient.must_heal(record_property)
 
