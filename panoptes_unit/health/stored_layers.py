@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Sequ
 
 from ..documents import DocumentError, field, read_object
 from .damage import Damage, mismatch
+from .store_shape import DRIVER
 
-DRIVER = "overlay2"
 _CHUNK = 1 << 16
 _LINE_LIMIT = 1 << 24  # of the list of files: a header with all that may be appended to it
 _DOCUMENT_LIMIT = 4 * 1024 * 1024

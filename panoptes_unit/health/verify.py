@@ -129,11 +129,11 @@ def _running(settings: Settings, store: Store) -> Release:
 
 
 def _damages(engine: Engine, settings: Settings, image: str, stored: StoredImage, read: Any) -> List[Damage]:
-    from . import exported_layers, stored_layers  # only here: a look every few minutes does without
+    from . import exported_layers, store_shape, stored_layers  # only here: a look every few minutes does without
 
     driver, root = engine.storage()
     layers = stored_layers.LayerStore(root)
-    if driver == stored_layers.DRIVER and layers.is_there():
+    if driver == store_shape.DRIVER and layers.is_there():
         return [*_of_configuration(layers, stored), *layers.damages(stored.layers, read)]
     # Engines other than those with containerd's image store write an export to their disk before they send it.
     need, free = stored.size + settings.limits.floor_bytes, engine.free_bytes()
