@@ -209,10 +209,12 @@ def odd_table(figures):
     every = [run for found in figures.values() for run in found["ours"]]
     bare = [run for found in figures.values() for run in found["bare"]]
     solved = [run for run in every if run]
+    errors = "–"
+    if solved:
+        errors = f"{np.median([run[1] for run in solved]):.2f} ({max(run[2] for run in solved):.2f})"
     lines.append(
         f"| **all** (wanted: all; ≤ 0.2, worst ≤ 0.5) | {len(solved)} of {len(every)} | "
-        f"{sum(run is not None for run in bare)} of {len(bare)} | "
-        f"{np.median([run[1] for run in solved]):.2f} ({max(run[2] for run in solved):.2f}) | | | |"
+        f"{sum(run is not None for run in bare)} of {len(bare)} | {errors} | | | |"
     )
     return lines
 
