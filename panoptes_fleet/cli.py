@@ -31,6 +31,7 @@ EPILOG = "\b\nexit codes:\n" + "\n".join(f"  {code}  {text}" for code, text in E
 def main(context: click.Context, path: Path | None, state: Path | None) -> None:
     """Looks after many units from one place; the playbooks do the work."""
     context.obj = Context(path, state)
+    context.with_resource(context.obj.listening())
 
 
 @main.command(epilog=EPILOG)

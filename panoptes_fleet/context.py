@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import inventory, looks, project
@@ -21,8 +23,16 @@ class Context:
         self.kept = looks.Kept(state.absolute() if state else None)
         self.stopped = False
         self._read: inventory.Inventory | None = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end the work at its next step; a second one at once. So until the block ends."""
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _stop(self, number: int, frame: object) -> None:
         if self.stopped:  # the second time at once

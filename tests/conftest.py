@@ -46,6 +46,18 @@ def _no_unit_environment(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_before():
+    """What a test does to signals ends with it: what is left behind fails another test, far away."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    changed = [number for number in numbers if signal.getsignal(number) != before[number]]
+    for number in changed:
+        signal.signal(number, before[number])
+    assert not changed, f"left behind: {[number.name for number in changed]}"
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """Folder of the real sky frames."""
