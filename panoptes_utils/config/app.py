@@ -135,9 +135,11 @@ class ConfigApp:
         return key
 
     async def _set_config(self, request: "_Request") -> None:
+        # Whether others wait is asked when this change is there: while its body was on the way, they may have gone.
+        body = await request.body()
         self.access.check_rate(request.client, write=True, joins=self._gatherer.gathers)
         self.access.check_write(request.headers)
-        changes = request.json(await request.body())
+        changes = request.json(body)
         if not isinstance(changes, dict):
             raise Denied(400, 'the body is an object of keys and values: {"location.elevation": "3400 m"}')
         await self._change(self._gatherer.set(changes))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from panoptes_utils import files as any_files
 from panoptes_utils.config import files, gather
 from panoptes_utils.config.access import Access, Denied
+from panoptes_utils.config.app import ConfigApp
 from panoptes_utils.config.gather import Gatherer
 from panoptes_utils.config.model import problems
 from panoptes_utils.config.store import MAX_SET_VALUES, RUNNING, ConfigStore, Conflict, Refused
@@ -300,12 +301,51 @@ def test_programs_of_this_machine_are_counted_by_the_writes_that_they_cost():
             access.check_rate("192.168.1.7", write=True, joins=True)
 
 
-def test_twenty_clients_at_once_are_all_answered_and_nothing_is_lost(server, unit):
+def test_a_change_whose_body_comes_late_counts_if_nobody_waits_any_more(unit, disk):
+    store = ConfigStore(unit)
+    app = ConfigApp(store, Access(writes=0.5), stop=lambda: None)
+
+    async def ask(changes, body_may_come=None):
+        """The status with which a change is answered."""
+        sent = []
+
+        async def receive():
+            if body_may_come:
+                await body_may_come.wait()
+            return {"type": "http.request", "body": json.dumps(changes).encode()}
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"9")]
+        scope = {"type": "http", "method": "POST", "path": "/set-config", "query_string": b"", "headers": headers}
+        await app({**scope, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}, receive, send)
+        return sent[0]["status"]
+
+    async def late():
+        asked = [asyncio.ensure_future(ask({"a": 1}))]
+        await disk.busy()
+        asked += [asyncio.ensure_future(app._gatherer.set({"b": 2}))]
+        body_may_come = asyncio.Event()
+        asked += [asyncio.ensure_future(ask({"c": 3}, body_may_come))]
+        while not app._gatherer.gathers:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # its head is read
+        disk.free.release(9)
+        assert await asyncio.gather(*asked[:2]) == [200, None]
+        body_may_come.set()
+        return await asked[2]
+
+    assert run(late()) == 429
+    assert store.get("c") is None
+
+
+def test_fifty_clients_at_once_are_all_answered_and_nothing_is_lost(server, unit):
     refused = []
 
     def client(name):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
-        for number in range(12):
+        for number in range(6):
             body = json.dumps({f"counters.{name}": number})
             connection.request("POST", "/set-config", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
@@ -313,12 +353,12 @@ def test_twenty_clients_at_once_are_all_answered_and_nothing_is_lost(server, uni
                 refused.append(answer.status)
         connection.close()
 
-    names = [f"c{number}" for number in range(20)]
+    names = [f"c{number}" for number in range(50)]
     threads = [threading.Thread(target=client, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not refused
-    assert ConfigStore(unit).get("counters") == dict.fromkeys(names, 11)
-    assert server.ask("/get-config", {"key": "counters"})[1] == dict.fromkeys(names, 11)
+    assert ConfigStore(unit).get("counters") == dict.fromkeys(names, 5)
+    assert server.ask("/get-config", {"key": "counters"})[1] == dict.fromkeys(names, 5)
