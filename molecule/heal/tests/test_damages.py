@@ -6,37 +6,7 @@ import json
 
 import pytest
 
-HOWS = ("emptied", "cut in half", "zero bytes", "one bit flipped", "removed")
-STORE = (
-    "content of the module's layer",
-    "content of the lowest layer",
-    "link of a layer",
-    "short name of a layer",
-    "layers below a layer",
-    "layer metadata cache-id",
-    "layer metadata diff",
-    "layer metadata parent",
-    "layer metadata size",
-    "layer metadata tar-split.json.gz",
-    "image configuration",
-    "names of images",
-    "container configuration",
-    "container's host configuration",
-    "network database",
-    "volume database",
-)
-OWN = (
-    "release file",
-    "Compose file",
-    "settings",
-    "state",
-    "copy of the state",
-    "history",
-    "record of verify",
-    "options of the engine",
-    "service of the engine",
-)
-LINKS = {"short name of a layer"}  # a link is there or not
+from lab.damages import DEEDS, HOWS, LINKS, OWN, STORE
 
 
 def cases(kinds):
@@ -61,24 +31,6 @@ def test_damaged_file_of_the_tool(patient, kind, how, record_property):
     if "engine" in kind:
         patient.host.run("docker kill config-server; systemctl daemon-reload; systemctl restart docker")
     patient.must_heal(record_property)
-
-
-# Without a file: what people, other programs and the engine itself do.
-DEEDS = {
-    "containers stopped": "docker stop config-server messaging-hub",
-    "containers removed": "docker rm --force config-server messaging-hub",
-    "one container renamed": "docker rename config-server somebody && docker stop somebody",
-    "container killed for good": "docker update --restart no messaging-hub && docker kill messaging-hub",
-    "everything pruned": "docker rm --force config-server messaging-hub; docker image rm --force"
-    " $(docker image ls --quiet --filter reference='*/heal-tests/*/*')",
-    "image without a name": "docker kill config-server; docker image rm --force"
-    " $(sed -n s/PANOPTES_UTILS_IMAGE=//p /etc/panoptes/release.env)",
-    "engine stopped": "systemctl stop docker.socket docker",
-    "engine disabled and stopped": "systemctl disable --now docker.socket docker",
-    "engine masked": "systemctl stop docker.socket docker; systemctl mask docker.service",
-    "Compose file names one service": "sed -i '/^  messaging-hub:/,/^  [a-z]/{/^  messaging-hub:/d}'"
-    " /etc/panoptes/compose.yaml; docker rm --force messaging-hub",
-}
 
 
 @pytest.mark.parametrize("name", DEEDS)

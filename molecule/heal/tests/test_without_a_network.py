@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_damages import DEEDS, LINKS, STORE
 
+from lab.damages import DEEDS, LINKS, STORE
 from lab.settings import read_lab
 
 
