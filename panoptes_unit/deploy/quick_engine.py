@@ -78,12 +78,15 @@ class QuickEngine(Engine):
     def storage(self) -> Tuple[str, Path]:
         """As `Engine.storage`, asked as often as Compose."""
         self.services()
-        if "storage" not in self.told:
+        told = self.told.get("storage")
+        if not _is_storage(told):
             done = self._docker("asking for its data folder", "info", "--format", "{{.Driver}}\t{{.DockerRootDir}}")
-            if done.returncode:
-                raise UnitError(f"Docker Engine: asking for its data folder: {done.stderr.strip()}")
-            self.told["storage"] = done.stdout.strip().split("\t")
-        driver, root = self.told["storage"]
+            told = done.stdout.strip("\n").split("\t")
+            # Without an engine, this command answers with empty fields, and ends well.
+            if done.returncode or not _is_storage(told):
+                raise UnitError(f"Docker Engine: asking for its data folder: {done.stderr.strip() or 'no answer'}")
+            self.told["storage"] = told
+        driver, root = told
         return driver, Path(root)
 
     def containers(self) -> List[Container]:
@@ -117,3 +120,7 @@ class QuickEngine(Engine):
             except OSError as error:
                 digest.update(str(error.errno).encode())
         return digest.hexdigest()
+
+
+def _is_storage(told: Any) -> bool:
+    return isinstance(told, list) and len(told) == 2 and all(isinstance(one, str) and one for one in told)

@@ -20,6 +20,8 @@ DOCKER = """#!/bin/sh
 here=$(dirname "$0")
 shift 2
 echo "$*" >> "$here/asked"
+# Of all its commands, this one ends well without an engine.
+[ -e "$here/dead" ] && [ "$1" = info ] && { printf '\\t\n'; echo "Cannot connect to the Docker daemon" >&2; exit 0; }
 [ -e "$here/dead" ] && { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
 case "$1" in
 ps) cat "$here/containers" ;;
@@ -120,3 +122,14 @@ def test_of_two_containers_of_a_service_the_one_that_runs_counts(machine):
 
 def test_both_engines_have_the_same_questions():
     assert {name for name in vars(QuickEngine) if not name.startswith("_")} <= set(dir(Engine))
+
+
+@pytest.mark.parametrize("before", [None, [""], ["", ""], ["overlay2"], 3, ["overlay2", 3]])
+def test_engine_that_is_away_has_no_folder_and_what_it_did_not_say_is_not_kept(machine, before):
+    told = {"at": time.time(), "files": engine_of(machine)._checksum(), "services": ["config-server"]}
+    engine = engine_of(machine, told if before is None else {**told, "storage": before})
+    (machine / "dead").touch()
+    with pytest.raises(UnitError, match="Cannot connect"):
+        engine.storage()
+    (machine / "dead").unlink()
+    assert engine_of(machine, json.loads(json.dumps(engine.told))).storage() == ("overlay2", Path("/var/lib/docker"))
