@@ -78,7 +78,7 @@ class QuickEngine(Engine):
     def storage(self) -> Tuple[str, Path]:
         """As `Engine.storage`, asked as often as Compose."""
         self.services()
-        told = self.told.get("storage")
+        told: Any = self.told.get("storage")
         if not _is_storage(told):
             done = self._docker("asking for its data folder", "info", "--format", "{{.Driver}}\t{{.DockerRootDir}}")
             told = done.stdout.strip("\n").split("\t")
