@@ -29,13 +29,17 @@ class Process:
 
     def __init__(self, *words, port, python=sys.executable):
         self.port = port
+        # Ours from this checkout; the peer has nothing of it, for both are called panoptes.utils.
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        if python == sys.executable:
+            env["PYTHONPATH"] = str(TOP)
         self._process = subprocess.Popen(
             [python, "-c", *map(str, words)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             cwd=tempfile.gettempdir(),
-            env={**os.environ, "PYTHONPATH": str(TOP)} if python == sys.executable else None,
+            env=env,
         )
         deadline = time.monotonic() + 60
         while True:
