@@ -81,6 +81,8 @@ class EngineService:
     def move_store(self, root: Path, kind: str) -> Path:
         """Move what the engine keeps out of its way; `kind` is ASIDE or SPENT. The engine must not run.
 
+        Nothing stays mounted in it, so that a person can remove it.
+
         Returns:
             Where it is now.
         """
@@ -88,6 +90,7 @@ class EngineService:
         if not os.path.ismount(root):
             aside = root.with_name(root.name + name)
             root.rename(aside)
+            _unmount_below(aside)
             return aside
         # A disk of its own: what is on it stays on it.
         aside = root / name[1:]
@@ -95,6 +98,7 @@ class EngineService:
         for one in sorted(root.iterdir()):
             if not one.name.startswith((ASIDE[1:], SPENT[1:], "lost+found")):
                 one.rename(aside / one.name)
+        _unmount_below(aside)
         return aside
 
     def spent(self, root: Path) -> List[Path]:
@@ -109,16 +113,20 @@ def remove_store(path: Path) -> None:
     Raises:
         UnitError: something of it stays.
     """
-    # A container that died with its engine leaves its file system mounted there.
-    for line in reversed(Path("/proc/mounts").read_text(encoding="utf-8").splitlines()):
-        target = line.split()[1].encode().decode("unicode_escape")
-        if Path(target) != path and path in Path(target).parents:
-            subprocess.run(["umount", "--lazy", target], capture_output=True, check=False)
+    _unmount_below(path)
     done = subprocess.run(
         ["rm", "--recursive", "--force", "--one-file-system", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise UnitError(f"{path} cannot be removed: {printable(done.stderr.strip(), 200)}")
+
+
+def _unmount_below(path: Path) -> None:
+    """A container that died with its engine leaves its file system mounted there, and nobody can remove the folder."""
+    for line in reversed(Path("/proc/mounts").read_text(encoding="utf-8").splitlines()):
+        target = line.split()[1].encode().decode("unicode_escape")
+        if Path(target) != path and path in Path(target).parents:
+            subprocess.run(["umount", "--lazy", target], capture_output=True, check=False)
 
 
 def _processes() -> List[int]:

@@ -15,8 +15,8 @@ ON_DISK = "find /etc/panoptes /var/lib/panoptes-unit /var/panoptes -printf '%p %
 
 @pytest.fixture
 def left_alone(patient):
-    """The unit without the attempts of earlier tests, which count for a day."""
-    patient.unit.check(f"rm -f /var/lib/panoptes-unit/history.jsonl {RECORD}")
+    """The unit without the attempts of earlier tests, which count for a day; what it ran it still knows."""
+    patient.unit.check(f"""sed -i '/"verb": "repair"/d' /var/lib/panoptes-unit/history.jsonl; rm -f {RECORD}""")
     return patient
 
 
@@ -53,7 +53,7 @@ def test_look_at_a_whole_unit_writes_nothing_to_the_disk_and_nothing_to_the_log(
 def test_unit_comes_back_without_anybody_and_says_so(left_alone, damage):
     left_alone.unit.check(damage)
     assert look(left_alone)["in_turn"] == 1
-    assert left_alone.unit.tool("history")["answer"] == []
+    assert left_alone.unit.last()["verb"] != "repair"
     look(left_alone)
     healed = "grep --quiet '\"healed\"' /var/lib/panoptes-unit/history.jsonl"
     left_alone.unit.wait_for(f"{healed} && test $(systemctl is-active {REPAIR}) = inactive", 120)
