@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-fleet test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
+.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -44,8 +44,8 @@ lint: venv ## ansible-lint, yamllint, ruff and its format, mypy, playbook syntax
 test: venv ## Everything: lint, Python tests, tests inside the image, Molecule
 	scripts/testing/run_all.sh
 
-test-python: venv ## Tests that need nothing but this machine
-	pytest -m "not lab" tests
+test-python: venv ## Tests that need nothing but this machine, with every fault (a quarter of an hour; nightly)
+	PANOPTES_EVERY_FAULT=1 pytest -m "not lab" tests
 
 test-sequences: venv ## 10,000 sequences of verbs, power cuts, signals and losses on a fake engine (10 minutes; nightly)
 	PANOPTES_SEQUENCES=10000 pytest -q tests/fast/panoptes_unit/deploy/test_any_order.py
@@ -65,9 +65,6 @@ test-update: lab ## Scenario update with every signal, loss and kill at every po
 
 test-heal: lab ## Scenario heal: a unit damaged in all ways comes back to work by itself (an hour; nightly)
 	molecule test -s heal
-
-test-fleet: venv ## A rollout that is killed, resumed and taken back, played by Ansible (a minute; nightly)
-	PANOPTES_EVERY_FAULT=1 pytest tests/fast/panoptes_fleet
 
 test-pi: lab ## unit.yml on a virtual ARMv7 machine, restart, power cuts, dead card (half an hour; nightly)
 	PANOPTES_EVERY_FAULT=1 molecule test -s pi

@@ -35,8 +35,10 @@ trap leave EXIT
 
 # Each says which of its tests took long.
 export PYTEST_ADDOPTS="--durations=15 --durations-min=5"
-part "Python tests on this machine, without those of the transaction"
-pytest -m "not lab" tests --ignore tests/fast/panoptes_unit/deploy
+part "Python tests on this machine, without those of the transaction and of the module"
+pytest -m "not lab" tests --ignore tests/fast/panoptes_unit/deploy --ignore tests/fast/panoptes_utils
+part "the module's tests that the image has no programs for: a browser, a generator of requests"
+pytest tests/fast/panoptes_utils/config/test_{page,openapi}.py
 part "the transaction without Docker, on a fake engine: enough of its branches (the engine itself is tested in the lab)"
 pytest -m "not lab" tests/fast/panoptes_unit/deploy \
   --cov=panoptes_unit.deploy --cov-branch --cov-report=json:artifacts/transaction.json

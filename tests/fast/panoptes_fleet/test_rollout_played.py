@@ -13,7 +13,7 @@ BACK = f"sha256:{'a' * 64}"
 
 
 # The decisions are tried at every step in test_rollout.py; this is Ansible itself, several times.
-@pytest.mark.skipif(not os.environ.get("PANOPTES_EVERY_FAULT"), reason="at night: make test-fleet")
+@pytest.mark.skipif(not os.environ.get("PANOPTES_EVERY_FAULT"), reason="at night: make test-python")
 def test_a_killed_rollout_goes_on_and_one_that_fails_is_taken_back(fleet):
     for number in range(3):
         fleet.add(f"pan{number}")

@@ -52,9 +52,9 @@ def files(tmp_path):
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def no_garbage():
-    """What earlier tests left is not cleared away in the depth of a recursion, where that prints lines of its own."""
+    """What other tests left is not cleared away in the depth of a recursion, where that prints lines of its own."""
     gc.collect()
     gc.disable()
     yield
