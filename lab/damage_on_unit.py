@@ -1,6 +1,7 @@
 """Runs on the unit, fed to its Python: damages one file of the engine's store or of the tool, and says which.
 
-Arguments: a kind of file, and how. `kinds` prints all kinds of files that the engine's store has.
+Arguments: a kind of file, and how. `unlisted` prints the kinds of files of the engine's store that have no name
+here.
 """
 
 import hashlib
@@ -69,7 +70,24 @@ def ours() -> dict[str, str]:
     }
     for name in ("cache-id", "diff", "parent", "size", "tar-split.json.gz"):
         files[f"layer metadata {name}"] = layer / name
+    for name in ("init-id", "mount-id", "parent"):
+        files[f"container's {name}"] = IMAGES / "layerdb" / "mounts" / container["Id"] / name
+    for name in ("hostname", "hosts", "resolv.conf", "resolv.conf.hash", "local-logs/container.log"):
+        files[f"container's {name}"] = ROOT / "containers" / container["Id"] / name
+    for name in ("diffid-by-digest", "v2metadata-by-diffid"):
+        files[f"origin of a layer, {name}"] = next((IMAGES / "distribution" / name / "sha256").iterdir())
+    for name in ("cache", "containerdmeta", "history", "metadata_v2", "snapshots"):
+        files[f"builder's {name}.db"] = ROOT / "buildkit" / f"{name}.db"
+    files["image's last update"] = IMAGES / "imagedb" / "metadata" / "sha256" / container["Image"][7:] / "lastUpdated"
+    files["committed mark of a layer"] = folder / "committed"
+    files["engine's id"] = ROOT / "engine-id"
+    files["device of the volumes"] = ROOT / "volumes" / "backingFsBlockDev"
     return {name: str(path) for name, path in files.items()}
+
+
+def unlisted() -> list[str]:
+    """What the store has and `ours` does not name, with all ids left out."""
+    return sorted(set(kinds()) - {_kind(Path(path).relative_to(ROOT)) for path in ours().values()})
 
 
 def kinds() -> list[str]:
@@ -78,9 +96,12 @@ def kinds() -> list[str]:
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [one for one in folders if one not in ("diff", "merged", "work", "_data", "set-aside")]
         for name in files:
-            path = re.sub(r"/l/[A-Z0-9]{26}$", "/l/*", str((Path(folder) / name).relative_to(ROOT)))
-            found.add(re.sub(r"[0-9a-f]{24,}(-init)?", "*", path))
+            found.add(_kind((Path(folder) / name).relative_to(ROOT)))
     return sorted(found)
+
+
+def _kind(path: Path) -> str:
+    return re.sub(r"[0-9a-f]{24,}(-init)?", "*", re.sub(r"/l/[A-Z0-9]{26}$", "/l/*", str(path)))
 
 
 def damage(name: str, how: str) -> None:
@@ -99,8 +120,8 @@ def damage(name: str, how: str) -> None:
     path.write_bytes(spoiled)
 
 
-if sys.argv[1] == "kinds":
-    print(json.dumps(kinds()))
+if sys.argv[1] == "unlisted":
+    print(json.dumps(unlisted()))
 else:
     _, kind, how = sys.argv
     files = OWN if kind in OWN else ours()

@@ -19,6 +19,29 @@ STORE = (
     "network database",
     "volume database",
 )
+# What the engine can do without, or makes anew: three ways are enough.
+LESSER_HOWS = ("emptied", "zero bytes", "removed")
+LESSER = (
+    "container's init-id",
+    "container's mount-id",
+    "container's parent",
+    "container's hostname",
+    "container's hosts",
+    "container's resolv.conf",
+    "container's resolv.conf.hash",
+    "container's local-logs/container.log",
+    "origin of a layer, diffid-by-digest",
+    "origin of a layer, v2metadata-by-diffid",
+    "builder's cache.db",
+    "builder's containerdmeta.db",
+    "builder's history.db",
+    "builder's metadata_v2.db",
+    "builder's snapshots.db",
+    "image's last update",
+    "committed mark of a layer",
+    "engine's id",
+    "device of the volumes",
+)
 OWN = (
     "release file",
     "Compose file",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 from ..errors import ConfigurationError
 from ..files import put_aside, write_durably
+
+# A whole one: half a digest is what a file that was cut has.
+_BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def read_release(path: Path) -> Optional[Release]:
         if equals and not name.lstrip().startswith("#"):
             values[name.strip()] = value.strip().strip("\"'")
     image = values.get("PANOPTES_UTILS_IMAGE", "")
-    if "@sha256:" not in image:
+    if not _BY_DIGEST.fullmatch(image):
         raise ConfigurationError(
             f"{path} names no image by digest (PANOPTES_UTILS_IMAGE={image!r}): "
             "remove it and run `panoptes-unit deploy`"

@@ -153,6 +153,8 @@ class Repair:
         except UnitError:
             self.store_is_ill = True
             raise
+        # Only now it can be told whether the release file names an image that there is.
+        Transaction(self.run).adopt(recovering=True)
 
     def go_back(self) -> None:
         """What an update left open is brought to its end, and the release file names what is to run."""

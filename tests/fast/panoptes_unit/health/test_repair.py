@@ -171,6 +171,19 @@ def steps(unit) -> str:
 TOLD = {step.name: step.told for step in LADDER}
 
 
+@pytest.mark.parametrize("down", [False, True], ids=["engine answers", "engine is silent"])
+def test_release_file_that_is_cut_or_flipped_anywhere_names_again_what_runs(unit, down):
+    path = Path(unit.settings.release_file)
+    whole = path.read_bytes()
+    for place in range(whole.index(b"PANOPTES_UTILS_IMAGE="), len(whole), 5):
+        for spoiled in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            path.write_bytes(spoiled)
+            if down:
+                unit.break_it("engine down")
+            assert unit.repair().verdict in (verdicts.HEALED, verdicts.UNCHANGED), spoiled
+            assert unit.whole() == unit.good, spoiled
+
+
 def test_unit_that_works_is_left_alone(unit):
     ups = unit.engine.ups
     outcome = unit.repair()
