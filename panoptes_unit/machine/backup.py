@@ -149,6 +149,7 @@ def restore(
     paths: Sequence[str] = PATHS,
     key: str = "",
     require_key: bool = False,
+    again: bool = False,
 ) -> Restored:
     """Put everything back, once. All of it is verified before the first byte is written.
 
@@ -160,9 +161,10 @@ def restore(
         paths: as for `read`.
         key: as for `read`.
         require_key: as for `read`.
+        again: also where this very archive was put back before.
 
     Returns:
-        What was written; nothing where this very archive was put back before.
+        What was written; nothing where this very archive was put back before, unless it is to be `again`.
 
     Raises:
         BackupError: the archive is no good, or the machine has a state of its own.
@@ -170,7 +172,7 @@ def restore(
     packed = opened(name)
     manifest, contents, sealed = archive.unpack(packed, name, paths, key.encode(), require_key)
     place, digest = Path(root), hashlib.sha256(packed).hexdigest()
-    if _mark(place).get("sha256") == digest:
+    if _mark(place).get("sha256") == digest and not again:
         return Restored(manifest, [], sealed)
     wrong = sorted(path for path, content in contents.items() if _content(place, path) != content)
     # What a machine has by itself, such as the keys of its ssh server, belongs to no unit yet.

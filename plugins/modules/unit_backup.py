@@ -75,6 +75,10 @@ options:
     description: Put it back also where the machine has other files in those places.
     type: bool
     default: false
+  again:
+    description: Put it back also where this very archive was put back before.
+    type: bool
+    default: false
 author:
   - Project PANOPTES (@panoptes)
 """
@@ -118,6 +122,7 @@ def main() -> None:
             "target": {"type": "path", "default": ""},
             "keep": {"type": "int", "default": 0},
             "overwrite": {"type": "bool", "default": False},
+            "again": {"type": "bool", "default": False},
         },
         required_if=[("state", "decrypted", ("target",))],
         supports_check_mode=True,
@@ -133,8 +138,16 @@ def main() -> None:
                 manifest = make(wanted["archive"], paths, wanted["unit"], key=key, recipients=wanted["recipients"])
         elif wanted["state"] == "restored":
             manifest, written, sealed = restore(
-                wanted["archive"], "/", wanted["overwrite"], module.check_mode, paths, key, wanted["require_key"]
+                wanted["archive"],
+                overwrite=wanted["overwrite"],
+                dry_run=module.check_mode,
+                paths=paths,
+                key=key,
+                require_key=wanted["require_key"],
+                again=wanted["again"],
             )
+            if wanted["again"] and not written:
+                module.warn("Nothing is put back: this machine has every file as it is in the backup.")
         elif wanted["state"] == "kept":
             archive = Path(wanted["archive"])
             archive.chmod(0o600)

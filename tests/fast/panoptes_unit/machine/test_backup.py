@@ -84,6 +84,18 @@ def test_blank_machine_becomes_the_same_unit_once(unit, blank, archive):
     assert "state: new" in (blank / "var/panoptes/conf_files/pocs_local.yaml").read_text()
 
 
+def test_same_archive_is_put_back_again_where_a_person_asks_for_it(blank, archive):
+    own = blank / "var/panoptes/conf_files/pocs_local.yaml"
+    backup.restore(str(archive), str(blank))
+    assert backup.restore(str(archive), str(blank), again=True).written == []
+    own.write_text("pan_id: PAN012\nstate: new\n")
+    with pytest.raises(backup.BackupError, match=r"pocs_local.yaml.*backup_overwrite"):
+        backup.restore(str(archive), str(blank), again=True)
+    written = backup.restore(str(archive), str(blank), overwrite=True, again=True).written
+    assert written == ["/var/panoptes/conf_files/pocs_local.yaml"]
+    assert own.read_text() == FILES["var/panoptes/conf_files/pocs_local.yaml"]
+
+
 def test_restore_that_was_cut_off_is_finished(blank, archive, monkeypatch):
     count = 0
 
