@@ -7,13 +7,12 @@ import functools
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
@@ -22,7 +21,8 @@ name: unit_settings
 short_description: What is wrong with the settings of a unit
 description:
   - Compares all variables of a host with the C(meta/argument_specs.yml) of every role of this checkout.
-  - Finds a file of settings that Ansible passes over, and warns of a place that is odd but possible.
+  - Reads each value as its type says; text from C(-e) or an INI inventory is read as what is wanted.
+  - Finds a file of settings that Ansible passes over, and warns of what is odd but possible.
 options:
   _terms:
     description: C(names) for unknown variables and a file that is not read, C(values) for values that cannot work.
@@ -41,7 +41,6 @@ _raw:
   type: list
 """
 
-ROLES = Path(__file__).parents[2] / "roles"
 # A name this much like a known one is a typing error, whatever it begins with.
 ALIKE = 0.9
 # Settings in which a place is typed: the setting, and the key below which it stands.
@@ -51,19 +50,29 @@ PLACES = (
     ("panoptes_configuration", "location"),
     ("services_configuration", "location"),
 )
+# The identifier of no unit: for trying things out.
+NO_UNIT = "PAN000"
 LONGITUDES = ("release_longitude", "updates_longitude")
 LISTED = "inventory/group_vars/units/10-defaults.yml"
 OWN = "inventory/group_vars/units/90-mine.yml"
 
 
+@functools.cache
+def _filter(name: str) -> ModuleType:
+    """A filter's file; plugins cannot import each other by name."""
+    path = Path(__file__).parents[1] / "filter" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise AnsibleError(f"{path} cannot be loaded: check the files out again")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def known_settings() -> dict:
     """Variable -> (role that documents it, its specification)."""
-    known = {}
-    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values():
-            for name, specification in entry.get("options", {}).items():
-                known[name] = (path.parents[1].name, specification)
-    return known
+    found: dict = _filter("unit_read").known_settings()
+    return found
 
 
 def unknown_names(names: list, known: dict) -> list:
@@ -92,33 +101,38 @@ def unread_files(inventory: str) -> list:
 
 
 def wrong_values(values: dict, known: dict) -> list:
-    """A sentence for each value that its specification does not admit, and for each required one that is not set."""
+    """A sentence for each value that cannot be read or cannot work, and for each required one that is not set."""
     found = []
-    for name, (role, specification) in known.items():
-        if name not in values:
-            if specification.get("required"):
-                found.append(f"{name} is not set: {specification['description']} (write it into {OWN})")
-            continue
-        result = ArgumentSpecValidator({name: specification}).validate({name: values[name]})
-        if not result.error_messages:
-            continue
-        if "choices" in specification:
-            remedy = f"write one of {', '.join(map(str, specification['choices']))}"
-        else:
-            remedy = f"it must be {specification['type']}; see roles/{role}/README.md"
-        found.append(f"{name} is {values[name]!r}: {remedy}.")
+    for name, (_, specification) in known.items():
+        if name in values:
+            found += _filter("unit_read").wrong(name, values[name])
+        elif specification.get("required"):
+            found.append(f"{name} is not set: {specification['description']} (write it into {OWN})")
+    return found
+
+
+def read_values(values: dict) -> dict:
+    """Setting -> its value by its type, of those that can be read."""
+    found = {}
+    for name, value in values.items():
+        with suppress(ValueError):
+            found[name] = _filter("unit_read").read(name, value)
     return found
 
 
 def wrong_places(values: dict) -> dict[str, list]:
-    """A sentence for each part of a place that is none; setting -> sentences."""
+    """A sentence for each part of a place that is none; setting -> sentences.
+
+    Args:
+        values: as read, where they can be read.
+    """
     found: dict[str, list] = {}
     for name, below in PLACES:
         setting = values.get(name, {})
         location = setting.get(below, {}) if below and isinstance(setting, Mapping) else setting
         where = f"{name}.{below}" if below else name
         if isinstance(location, Mapping):
-            wrong = _place().problems(location).items()
+            wrong = _filter("unit_place").problems(location).items()
             found[name] = [f"{where}.{key} is {_shown(location[key])}: {reason}." for key, reason in wrong]
         elif isinstance(setting, Mapping):
             found[name] = [f"{where} is {_shown(location)}: write its lines, such as latitude and longitude."]
@@ -164,21 +178,44 @@ def causes(wrong: Mapping[str, list], raw: Mapping) -> list:
     return [sentence for name in own or names for sentence in wrong[name]]
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+def hints(here: Mapping, values: Mapping) -> list:
+    """What is odd about settings that can work, though it may be meant: a sentence for each."""
+    name, configuration = here.get("inventory_hostname"), values["services_configuration"]
+    location = configuration.get("location", {})
+    found = [f"{name}: {doubt}" for doubt in _filter("unit_place").doubts(location)]
+    if configuration.get("pan_id") == NO_UNIT and location == values.get("panoptes_location_defaults"):
+        found.append(
+            f"{name}: nothing says which unit this is, so it is {NO_UNIT} at {location.get('name', 'no place')}: "
+            "type `make settings`, or leave it so to try things out."
+        )
+    return found
 
 
-@functools.cache
-def _place() -> ModuleType:
-    """The filters that know how places are typed; plugins cannot import each other by name."""
-    path = Path(__file__).parents[1] / "filter" / "unit_place.py"
-    spec = importlib.util.spec_from_file_location("unit_place", path)
-    if spec is None or spec.loader is None:
-        raise AnsibleError(f"{path} cannot be loaded: check the files out again")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def shared_identifiers(identifiers: Mapping) -> list:
+    """A sentence for each identifier that several units have; host -> identifier."""
+    hosts: dict = {}
+    for host, identifier in identifiers.items():
+        hosts.setdefault(str(identifier), []).append(host)
+    return [
+        f"panoptes_pan_id {identifier} is that of {', '.join(same)}: each unit has its own, in host_vars/NAME.yml."
+        for identifier, same in sorted(hosts.items())
+        if len(same) > 1
+    ]
+
+
+def _identifiers(here: Mapping) -> dict:
+    """Unit -> PAN id of all units of the inventory; empty for all but the first unit of a play, which asks for all."""
+    hosts = here.get("groups", {}).get("units", [])
+    if here.get("inventory_hostname") not in here.get("ansible_play_hosts_all", [])[:1] or len(hosts) < 2:
+        return {}
+    found = {}
+    for host in hosts:
+        with suppress(AnsibleError):  # said where that host is looked at
+            found[host] = here["hostvars"][host].get("panoptes_pan_id")
+    return {host: identifier for host, identifier in found.items() if identifier}
+
+
+_shown = _filter("unit_read").shown
 
 
 class LookupModule(LookupBase):
@@ -195,10 +232,15 @@ class LookupModule(LookupBase):
         wrong = {name: sentences for name, (_, sentences) in parts.items() if sentences}
         values = {name: value for name, (value, _) in parts.items() if name not in wrong or value}
         wrong |= {name: wrong_values(values, {name: known[name]}) for name in known if name not in wrong}
-        for name, sentences in wrong_places(values).items():
+        read = read_values(values)
+        # What nobody has set, where the roles' defaults are not loaded.
+        given = {name: one["default"] for name, (_, one) in known.items() if "default" in one and name not in values}
+        for name, sentences in [
+            *wrong_places({**values, **read}).items(),
+            *_filter("unit_read").checks().clashes({**given, **read}).items(),
+        ]:
             wrong[name] = wrong[name] + sentences
-        configuration = values.get("services_configuration")
-        if isinstance(configuration, Mapping) and not any(wrong.values()):
-            for doubt in _place().doubts(configuration.get("location", {})):
-                Display().warning(f"{here.get('inventory_hostname')}: {doubt}")
+        if isinstance(read.get("services_configuration"), Mapping) and not any(wrong.values()):
+            for hint in hints(here, read) + shared_identifiers(_identifiers(here)):
+                Display().warning(hint)
         return causes(wrong, raw)

@@ -65,7 +65,7 @@ BAD = {
     "further": ("panoptes_configuration: {location: {elevation: 34 km}}",
         ["panoptes_configuration.location.elevation is '34 km': an elevation is from -500 to 9000 m."]),
     "text": ("panoptes_location: 155.58 W",
-        ["panoptes_location is '155.58 W': it must be dict; see roles/preflight/README.md."]),
+        ["panoptes_location is '155.58 W': write names with a value each; see roles/preflight/README.md."]),
     "nothing": ("panoptes_configuration: {location: }",
         ["panoptes_configuration.location is None: write its lines, such as latitude and longitude."]),
     "window": ("release_longitude: 71670", ["release_longitude is 71670: a longitude is from -360 to 360 deg."]),
@@ -192,6 +192,12 @@ def test_zone_far_from_the_longitude_is_a_warning_and_no_more(good):
     warning = "timezone is US/Hawaii, which is 3.6 h from the sun's time at longitude 155.58 deg: check both."
     assert good[1].count(f"far: {warning}") == 1
     assert "shipped: timezone" not in good[1] and "sydney: timezone" not in good[1]
+
+
+def test_unit_of_which_nothing_was_said_is_a_hint_and_no_more(good):
+    hint = "nothing says which unit this is, so it is PAN000 at Mauna Loa Observatory: type `make settings`"
+    assert good[1].count(f"shipped: {hint}") == good[1].count(f"sample: {hint}") == 1
+    assert f"elsewhere: {hint}" not in good[1] and f"sydney: {hint}" not in good[1]
 
 
 @pytest.mark.parametrize("host", BAD)

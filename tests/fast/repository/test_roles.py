@@ -20,7 +20,8 @@ def load(path: Path) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
 
-def options(role: Path, entry: str = "main") -> dict:
+def options(role: Path, entry: str = "") -> dict:
+    entry = entry or ("settings" if role.name == "preflight" else "main")
     return load(role / "meta/argument_specs.yml")["argument_specs"].get(entry, {}).get("options", {})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -11,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from roles_templar import ansible_says
 
-jinja2 = pytest.importorskip("jinja2")
+pytest.importorskip("ansible")
 TOP = Path(__file__).parents[3]
 TEMPLATES = sorted((TOP / "roles").glob("*/templates/*.service.j2"))
 # Both may change what runs.
@@ -25,15 +25,9 @@ NIGHTLY = "/media/a stick"
 
 
 def rendered(template: Path) -> str:
-    """A service as its role writes it with its defaults, and a folder for backups."""
-    role = template.parents[1]
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters |= {"dirname": os.path.dirname, "quote": shlex.quote}
-    settings = yaml.safe_load((role / "defaults/main.yml").read_text(encoding="utf-8"))
-    settings |= {"_release_tool_path": "/usr/local/bin/panoptes-unit", "_backup_key_paths": []}
-    if role.name == "backup":
-        settings["backup_nightly_dir"] = NIGHTLY
-    return environment.from_string(template.read_text(encoding="utf-8")).render(settings)
+    """A service as its role writes it for the shipped settings, and a folder for backups."""
+    settings = {"backup_nightly_dir": NIGHTLY}
+    return str(ansible_says(settings, f"{{{{ lookup('ansible.builtin.template', '{template.name}') }}}}"))
 
 
 def directives(template: Path) -> dict[str, list[str]]:

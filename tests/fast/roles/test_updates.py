@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from roles_templar import ansible_says
 
 from panoptes_unit.deploy.observing_lock import solar_hour
 
-jinja2 = pytest.importorskip("jinja2")
+pytest.importorskip("ansible")
 TOP = Path(__file__).parents[3]
 ROLE = TOP / "roles/updates"
-VARIABLES = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text(encoding="utf-8"))
 WINDOW = yaml.safe_load((TOP / "roles/release/defaults/main.yml").read_text(encoding="utf-8"))["release_window_h"]
 
 
 def evaluated(name: str, **known):
-    """A variable of the role, with the role's defaults and what else is known; other variables are evaluated too."""
-    native = pytest.importorskip("jinja2.nativetypes").NativeEnvironment()
-    native.filters |= {
-        "bool": bool,
-        "intersect": lambda one, other: [item for item in one if item in other],
-        "symmetric_difference": lambda one, other: sorted(set(one) ^ set(other)),
-        "dict2items": lambda found: [{"key": key, "value": value} for key, value in found.items()],
-    }
-
-    def value_of(template):
-        if isinstance(template, list):
-            return [value_of(item) for item in template]
-        if isinstance(template, dict):
-            return {key: value_of(item) for key, item in template.items()}
-        if not isinstance(template, str) or "{{" not in template:
-            return template
-        needed = {word for word in re.findall(r"_?updates_\w+", template) if word in VARIABLES and word not in settings}
-        values = {word: value_of(VARIABLES[word]) for word in needed}
-        found = native.from_string(template.strip()).render({**settings, **values})
-        return list(found) if isinstance(found, Iterator) else found  # as Ansible does
-
-    settings = {**DEFAULTS, **known}
-    return value_of(VARIABLES[name])
+    """A variable of the role, with what is known beside the shipped settings."""
+    return ansible_says({**known}, f"{{{{ {name} }}}}")
 
 
 @pytest.mark.parametrize("longitude", [-180, -179.9, -155.5, -70.4, -7.4, 0.0, 7.6, 82.5, 149.1, 172.6, 179.9, 180])

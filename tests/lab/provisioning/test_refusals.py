@@ -180,14 +180,14 @@ def test_no_manifest_for_the_platform(lab, refused, foreign_release):
         ),
         ({"panotpes_public": True}, "No role reads a setting named panotpes_public: did you mean panoptes_public?"),
         ({"docker_source": "apt"}, "docker_source is 'apt': write one of auto, distro, docker_ce."),
-        ({"panoptes_public": "maybe"}, "panoptes_public is 'maybe': it must be bool; see roles/preflight/README.md."),
+        ({"panoptes_public": "maybe"}, "panoptes_public is 'maybe': write true or false; see roles/preflight/README.md."),
         (
-            {"system_timezone": "Mars/Olympus"},
-            "system_timezone is 'Mars/Olympus': write a name as in /usr/share/zoneinfo, such as Pacific/Honolulu.",
+            {"system_timezone": "Mars/Phobos"},
+            "system_timezone is 'Mars/Phobos': no such time zone: write it as Australia/Sydney.",
         ),
         (
             {"panoptes_signature_key": "cosign.pub"},
-            "panoptes_signature_key is not a public key in PEM: give the text of cosign.pub.",
+            "panoptes_signature_key is 'cosign.pub': write the text of cosign.pub, a public key in PEM.",
         ),
         ({"panoptes_pan_id": "12"}, "panoptes_pan_id is '12': write PAN and three digits, such as PAN012."),
     ],
