@@ -361,6 +361,13 @@ def test_backup_is_found_where_the_command_is_typed(played):
     assert played[0]["one"]["_backup_named"] == [str(played[2] / "backups/one.tar.gz")]
 
 
+def test_backup_that_is_not_there_is_named_as_it_was_typed():
+    typed = {"backup_from": "backups/none.tar.gz"}
+    assert ansible_says(typed, "{{ _backup_chosen is not file }}") is True
+    missing = "backup_from is backups/none.tar.gz, and there is no such file here"
+    assert ansible_says(typed, "{{ _backup_missing }}") == missing
+
+
 def test_two_units_with_one_identifier_are_a_warning(played):
     sentence = "panoptes_pan_id PAN012 is that of one, two: each unit has its own, in host_vars/NAME.yml."
     assert played[1].count(sentence) == 1
