@@ -164,9 +164,10 @@ def path(value: object) -> str:
 
 def folder(value: object) -> str:
     """A folder that has a place in Compose's file, on command lines and in lists of folders."""
-    text = path(value).rstrip("/")
+    text = path(value)
     if not re.fullmatch(r"(/[\w.@+~%= -]*[\w@+~%=-])+", text):
-        raise ValueError("write a folder below / whose name has only a to z, digits, blanks and . _ - + @ ~ % =")
+        characters = "a to z, digits, blanks and . _ - + @ ~ % ="
+        raise ValueError(f"write a folder below /, without / at its end, of {characters} only")
     return text
 
 

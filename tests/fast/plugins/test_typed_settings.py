@@ -201,8 +201,13 @@ ROWS: dict[str, tuple[dict, list[str]]] = {
     "panoptes_dir: /data/panoptes": ({"panoptes_dir": "/data/panoptes"}, []),
     "panoptes_dir that Compose would take apart": (
         {"panoptes_dir": "/data:rw"},
-        ["panoptes_dir is '/data:rw': write a folder below / whose name has only a to z, digits, blanks and"
-         " . _ - + @ ~ % =."],
+        ["panoptes_dir is '/data:rw': write a folder below /, without / at its end, of a to z, digits, blanks"
+         " and . _ - + @ ~ % = only."],
+    ),
+    "panoptes_dir with a slash behind": (
+        {"panoptes_dir": "/data/panoptes/"},
+        ["panoptes_dir is '/data/panoptes/': write a folder below /, without / at its end, of a to z, digits, blanks"
+         " and . _ - + @ ~ % = only."],
     ),
     "services_config_port alone": ({"services_config_port": "7000"}, []),
     "all at once": (
