@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import textwrap
 import time
@@ -101,11 +102,17 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return FAILED
     except (UnitError, OSError) as error:
         if isinstance(error, OSError):
-            error = UnitError(f"{error.filename or 'this machine'}: {error.strerror or error}")
+            error = _from_system(error, options.verb)
         if options.json:
             answer = {"verdict": verdicts.FAILED, "changed": False, "reason": str(error), "exit_code": error.exit_code}
             print(json.dumps(answer))
         return _failed(error)
+
+
+def _from_system(error: OSError, verb: str) -> UnitError:
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        return UnitError(f"needs root: sudo panoptes-unit {verb}")
+    return UnitError(f"{error.filename or 'this machine'}: {error.strerror or error}")
 
 
 def _failed(error: UnitError) -> int:

@@ -9,11 +9,14 @@ import sys
 import pytest
 
 from panoptes_unit.build import build
-from panoptes_unit.cli import EXAMPLES, _parser
+from panoptes_unit.cli import EXAMPLES, _parser, main
 from panoptes_unit.deploy.state import State, Store
 
 pytest.importorskip("yaml")
 pytest.importorskip("docker")
+
+# Verbs that share the function of another.
+RUNS = {"update": "deploy"}
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,21 @@ def test_clock_of_1970_is_refused_before_the_network(unit, zipapp, tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
     assert "clock says 1970-01-01" in done.stderr
+
+
+@pytest.mark.parametrize("verb", sorted(EXAMPLES))
+def test_a_verb_that_the_system_refuses_a_normal_user_says_that_it_needs_root(verb, monkeypatch, capsys):
+    def refused(options):
+        raise PermissionError(13, "Permission denied", "/run/panoptes-unit.lock")
+
+    words = {"clear": ["all"], "backup": ["/media/stick"]}.get(verb, [])
+    monkeypatch.setattr(f"panoptes_unit.cli._{RUNS.get(verb, verb)}", refused)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main([verb, *words, "--json"]) == 1
+    said = capsys.readouterr()
+    reason = f"needs root: sudo panoptes-unit {verb}"
+    assert json.loads(said.out) == {"verdict": "failed", "changed": False, "reason": reason, "exit_code": 1}
+    assert said.err == f"panoptes-unit: {reason}\n"
+    monkeypatch.setattr("os.geteuid", lambda: 0)  # root is told what it was
+    assert main([verb, *words]) == 1
+    assert capsys.readouterr().err == "panoptes-unit: /run/panoptes-unit.lock: Permission denied\n"
