@@ -175,3 +175,26 @@ def test_rollback_reports_each_unit_in_one_line(fleet):
     assert sorted(fleet.asked) == ["pan000", "pan001"]
     assert "msg: failed no tag 'latest'" in done.stdout
     assert "panoptes-unit is not there: run playbooks/unit.yml" in done.stdout
+
+
+def test_status_of_a_machine_that_is_no_unit_is_one_line(fleet):
+    fleet.add("pan000", "failed")
+    fleet.add("pan001", "without the tool")
+    fleet.add("pan002", "says nothing")
+    done = fleet.play("status.yml", "--check")
+    assert done.returncode != 0
+    assert sorted(fleet.asked) == ["pan000", "pan002"], "status changes nothing: it answers in check mode, too"
+    assert '"reason": "no tag' in done.stdout, "a unit that does not work is told by its own answer"
+    assert re.search(r"pan000 +: ok=2 .*failed=0", done.stdout)
+    assert "msg: 'panoptes-unit is not there: run playbooks/unit.yml'" in done.stdout
+    assert "a fault of its own" in done.stdout
+    assert "No such file" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("playbook", ["rollback.yml", "repair.yml"])
+def test_check_mode_asks_nothing_of_the_unit(fleet, playbook):
+    fleet.add("pan000", "updated")
+    done = fleet.play(playbook, "--check")
+    assert done.returncode == 0
+    assert "not asked: check mode" in done.stdout
+    assert fleet.asked == []
