@@ -175,6 +175,10 @@ def test_rollback_reports_each_unit_in_one_line(fleet):
     assert sorted(fleet.asked) == ["pan000", "pan001"]
     assert "msg: failed no tag 'latest'" in done.stdout
     assert "panoptes-unit is not there: run playbooks/unit.yml" in done.stdout
+    said = done.stdout + done.stderr
+    assert said.count("no tag 'latest'") == 1
+    assert "Origin:" not in said
+    assert '"verdict"' not in said
 
 
 def test_status_of_a_machine_that_is_no_unit_is_one_line(fleet):
