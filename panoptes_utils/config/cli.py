@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from panoptes_utils.arguments import ArgumentParser
 
@@ -176,3 +176,24 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 def script(arguments: Optional[List[str]] = None) -> int:
     """The command without the word `run`, as `scripts/run_config_server.py` has it."""
     return main(["run", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def __getattr__(name: str) -> Any:
+    # Made where it is asked for: the health check needs no click.
+    if name == "config_server_cli":
+        return _as_click()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _as_click() -> Any:
+    """The command as a command of click, which is what PANOPTES software adds to its own groups or invokes in tests."""
+    import click
+
+    everything = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
+
+    @click.command("panoptes-config-server", add_help_option=False, context_settings=everything)
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def config_server_cli(arguments: "tuple[str, ...]") -> None:
+        raise SystemExit(main(list(arguments)))
+
+    return config_server_cli
