@@ -83,6 +83,10 @@ setup(
     install_requires=["click>=8", "loguru", "rich", "ruamel.yaml"],
     extras_require={
         "services": SERVICES,
+        # The three names that PANOPTES software says; docs/decisions/version-number.md.
+        "config": SERVICES,
+        "testing": ["pytest>=8", "pytest-cov"],
+        "all": [*SERVICES, *IMAGES, "pytest>=8", "pytest-cov"],
         "images": IMAGES,
         "deploy": DEPLOY,
         "tests": TESTS,
