@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import List
 
-from ..documents import printable, read_json
+from ..documents import DocumentError, printable, read_json
 from ..errors import UnitError
 from .listeners import container_of
 
@@ -70,9 +70,9 @@ class EngineService:
             time.sleep(0.2)
 
     def root(self) -> Path:
-        """Where the engine keeps all that it has, as its options say."""
+        """Where the engine keeps all that it has, as its options say; the usual place where they say nothing."""
         options = None
-        with suppress(OSError):
+        with suppress(OSError, DocumentError):
             if OPTIONS_FILE.stat().st_size <= LIMIT_OF_OPTIONS:
                 options = read_json(OPTIONS_FILE.read_text(encoding="utf-8", errors="replace"))
         chosen = options.get("data-root") if isinstance(options, dict) else None

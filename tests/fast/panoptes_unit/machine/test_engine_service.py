@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
+from damage import CONTENTS, damage
 
-from panoptes_unit.machine.engine_service import ASIDE, EngineService
+from panoptes_unit.machine import engine_service
+from panoptes_unit.machine.engine_service import ASIDE, DEFAULT_ROOT, EngineService
 
 
 @pytest.fixture
@@ -28,3 +31,13 @@ def test_a_store_that_is_set_aside_can_be_removed_by_a_person(store):
     assert merged.is_dir() and not os.path.ismount(merged)
     assert not store.exists()
     merged.rmdir()
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_options_that_cannot_be_read_say_nothing_of_another_folder(tmp_path, monkeypatch, content):
+    options = tmp_path / "daemon.json"
+    monkeypatch.setattr(engine_service, "OPTIONS_FILE", options)
+    options.write_text('{"data-root": "/srv/docker"}')
+    assert EngineService().root() == Path("/srv/docker")
+    damage(options, content)
+    assert EngineService().root() == DEFAULT_ROOT
