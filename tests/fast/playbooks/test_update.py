@@ -190,7 +190,7 @@ def test_status_of_a_machine_that_is_no_unit_is_one_line(fleet):
     assert sorted(fleet.asked) == ["pan000", "pan002"], "status changes nothing: it answers in check mode, too"
     assert '"reason": "no tag' in done.stdout, "a unit that does not work is told by its own answer"
     assert re.search(r"pan000 +: ok=2 .*failed=0", done.stdout)
-    assert "msg: 'panoptes-unit is not there: run playbooks/unit.yml'" in done.stdout
+    assert "msg: panoptes-unit is not there: run playbooks/unit.yml\n" in done.stdout
     assert "a fault of its own" in done.stdout
     assert "No such file" not in done.stdout + done.stderr
 
