@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -46,6 +47,17 @@ class Container(NamedTuple):
     restarts: int
     started: str
     exit_code: int
+    name: str = ""  # empty where it was not asked for
+
+    @property
+    def is_renamed(self) -> bool:
+        """Is it called otherwise than Compose calls it? Nobody finds it then, and it is in nobody's way."""
+        return bool(self.name) and not _is_of_service(self.name, self.service)
+
+
+def _is_of_service(name: str, service: str) -> bool:
+    """`messaging-hub`, or what Compose makes of it where its file says nothing: `panoptes-messaging-hub-1`."""
+    return name == service or re.fullmatch(rf"[^/]+[-_]{re.escape(service)}[-_]\d+", name) is not None
 
 
 def half_made(containers: List[Dict[str, Any]]) -> List[str]:
@@ -256,6 +268,7 @@ class Engine:
                         restarts=detail.get("RestartCount", 0),
                         started=state.get("StartedAt", ""),
                         exit_code=state.get("ExitCode", 0),
+                        name=detail.get("Name", "").lstrip("/"),
                     )
                 )
         return found
@@ -268,7 +281,7 @@ class Engine:
         Raises:
             UnitError: the engine does not answer.
         """
-        fields = '{{.ID}}\t{{.Label "com.docker.compose.service"}}\t{{.Image}}\t{{.State}}\t{{.Status}}'
+        fields = '{{.ID}}\t{{.Label "com.docker.compose.service"}}\t{{.Image}}\t{{.State}}\t{{.Status}}\t{{.Names}}'
         project = f"label=com.docker.compose.project={self._settings.project}"
         once = "label=com.docker.compose.oneoff=False"
         words = ["ps", "--all", "--no-trunc", "--filter", project, "--filter", once, "--format", fields]
@@ -277,9 +290,9 @@ class Engine:
             raise UnitError(f"Docker Engine: listing containers: {done.stderr.strip()}")
         found = []
         for line in done.stdout.splitlines():
-            number, service, image, state, text = line.split("\t")
+            number, service, image, state, text, name = line.split("\t")
             health = next((word for word in ("unhealthy", "healthy", "starting") if word in text), "")
-            found.append(Container(number, service, image, state, health, 0, "", 0))
+            found.append(Container(number, service, image, state, health, 0, "", 0, name))
         return found
 
     def _docker(self, act: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -309,6 +322,7 @@ class Engine:
         No network: the images are on the disk, and `--pull never` says so.
         """
         self._remove_half_made()
+        self._remove_renamed()
         self._compose("up", "--detach", "--pull", "never", "--no-build", "--quiet-pull")
 
     def remove_containers(self) -> None:
@@ -347,6 +361,13 @@ class Engine:
             there = self.client.containers(all=True, filters={"label": label})
             for one in half_made(there):
                 self.client.remove_container(one)
+
+    def _remove_renamed(self) -> None:
+        """Take away what somebody has renamed: Compose would start it as it is, and nobody would find it."""
+        with _plain("removing a renamed container"):
+            for one in self.containers():
+                if one.is_renamed:
+                    self.client.remove_container(one.id, force=True)
 
     def stop(self) -> None:
         """Stop every service of the project."""

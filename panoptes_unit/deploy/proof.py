@@ -157,4 +157,6 @@ def missing(containers: List[Container], services: List[str], image: str) -> Lis
             found.append(f"{service} runs another image")
         elif container.status != "running" or container.health == "unhealthy":
             found.append(f"{service} is {container.status if container.status != 'running' else container.health}")
+        elif container.is_renamed:
+            found.append(f"{service} is called {container.name}")
     return found

@@ -45,8 +45,10 @@ def machine(tmp_path, monkeypatch):
     return tmp_path
 
 
-def line(service: str, image: str = IMAGE, state: str = "running", status: str = "Up 2 hours (healthy)") -> str:
-    return "\t".join(("1" * 64, service, image, state, status)) + "\n"
+def line(
+    service: str, image: str = IMAGE, state: str = "running", status: str = "Up 2 hours (healthy)", name: str = ""
+) -> str:
+    return "\t".join(("1" * 64, service, image, state, status, name or service)) + "\n"
 
 
 def engine_of(machine: Path, told=None) -> QuickEngine:
@@ -133,3 +135,18 @@ def test_engine_that_is_away_has_no_folder_and_what_it_did_not_say_is_not_kept(m
         engine.storage()
     (machine / "dead").unlink()
     assert engine_of(machine, json.loads(json.dumps(engine.told))).storage() == ("overlay2", Path("/var/lib/docker"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("config-server", []),
+        ("panoptes-config-server-1", []),
+        ("panoptes_config-server_1", []),
+        ("somebody", ["config-server is called somebody"]),
+        ("18cfa4d31c7c_config-server", ["config-server is called 18cfa4d31c7c_config-server"]),
+    ],
+)
+def test_a_container_that_was_renamed_is_named(machine, name, told):
+    (machine / "containers").write_text(line("config-server", name=name) + line("messaging-hub"))
+    assert proof.missing(engine_of(machine).containers(), ["config-server", "messaging-hub"], IMAGE) == told
