@@ -7,8 +7,8 @@ import importlib
 import io
 import os
 import pkgutil
-import re
 import pwd
+import re
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
