@@ -182,7 +182,7 @@ def test_no_manifest_for_the_platform(lab, refused, foreign_release):
         ({"docker_source": "apt"}, "docker_source is 'apt': write one of auto, distro, docker_ce."),
         (
             {"panoptes_public": "maybe"},
-            "panoptes_public is 'maybe': write true or false; see",
+            "panoptes_public is 'maybe': write true or false; see roles/preflight/README.md.",
         ),
         (
             {"system_timezone": "Mars/Phobos"},
