@@ -132,7 +132,7 @@ class TestThisMachine:
         )
         elsewhere, folders = lab.run(utils_image, "python", "-c", script).stdout.splitlines()
         assert elsewhere == ""
-        assert folders.split() == ["panoptes_utils", "scripts"]
+        assert folders.split() == ["panoptes", "panoptes_utils", "scripts"]
 
     def test_module_is_its_own_small_layer(self, lab, utils_image):
         rows = lab.docker(
