@@ -51,7 +51,7 @@ class Container(NamedTuple):
 
     @property
     def is_renamed(self) -> bool:
-        """Is it called otherwise than Compose calls it? Nobody finds it then, and it is in nobody's way."""
+        """Is it called otherwise than Compose calls it? Who asks for it by the name of its service finds none."""
         return bool(self.name) and not _is_of_service(self.name, self.service)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -150,3 +151,17 @@ def test_engine_that_is_away_has_no_folder_and_what_it_did_not_say_is_not_kept(m
 def test_a_container_that_was_renamed_is_named(machine, name, told):
     (machine / "containers").write_text(line("config-server", name=name) + line("messaging-hub"))
     assert proof.missing(engine_of(machine).containers(), ["config-server", "messaging-hub"], IMAGE) == told
+
+
+def test_a_renamed_container_goes_before_compose_is_asked(machine, monkeypatch):
+    done = []
+    engine = Engine(Settings(compose_file=str(machine / "compose.yaml")))
+    (machine / "containers").write_text(line("config-server", name="somebody") + line("messaging-hub"))
+    monkeypatch.setattr(engine, "containers", engine.glance)
+    monkeypatch.setattr(engine, "_remove_half_made", lambda: None)
+    monkeypatch.setattr(engine, "_compose", lambda *words: done.append(words[0]))
+    monkeypatch.setattr(
+        Engine, "client", SimpleNamespace(remove_container=lambda number, force: done.append((number, force)))
+    )
+    engine.up()
+    assert done == [("1" * 64, True), "up"]
