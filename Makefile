@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
+.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-lab test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ test-image: lab ## The module's tests inside the panoptes-utils image, the check
 molecule: lab ## The Molecule scenarios of the main job and of updates
 	molecule test -s default
 	molecule test -s update
+
+test-lab: lab ## The tests on the lab with every fault (half an hour; nightly)
+	PANOPTES_EVERY_FAULT=1 pytest -m lab tests
 
 test-update: lab ## Scenario update with every signal, loss and kill at every point of the journal (half an hour; nightly)
 	PANOPTES_EVERY_FAULT=1 molecule test -s update

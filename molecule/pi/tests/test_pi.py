@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 
 import pytest
 
 from lab import checks
+from lab.faults import EVERY_FAULT
 from lab.flavours import FLAVOURS
 from lab.settings import read_lab
 
 # An emulated machine takes minutes for each: CI tries the two without which nothing else counts.
-nightly = pytest.mark.skipif(not os.environ.get("PANOPTES_EVERY_FAULT"), reason="at night: make test-pi")
+nightly = pytest.mark.skipif(not EVERY_FAULT, reason="at night: make test-pi")
 
 
 def test_flavour_was_chosen_through_the_manifest_list(pi):

@@ -6,19 +6,18 @@ As shipped, a part of the damaged records and read-only folders; with PANOPTES_E
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 
 import pytest
 
 from lab import checks
+from lab.faults import EVERY_FAULT
 from lab.releases import Releases
 from lab.unit_under_test import TEST_SETTINGS, UnitUnderTest
 
 LOCK = "/var/lib/panoptes-unit/lock"
 LOCAL = "/var/panoptes/conf_files/pocs_local.yaml"
-EVERYTHING = bool(os.environ.get("PANOPTES_EVERY_FAULT"))
 GO_ON = f"kill -CONT $(cat {LOCK})"
 
 
@@ -176,7 +175,7 @@ DAMAGES = {
 @pytest.mark.parametrize(
     ("name", "damage"),
     [(name, damage) for name in ("state.json", "history.jsonl") for damage in DAMAGES]
-    if EVERYTHING
+    if EVERY_FAULT
     else [("state.json", "null"), ("state.json", "binary"), ("history.jsonl", "a folder")],
 )
 def test_damaged_record_is_told_in_a_line_and_updates_go_on(unit, offered, name, damage, record_property):
@@ -206,7 +205,7 @@ SPOILED = {
 @pytest.mark.parametrize(
     ("name", "damage"),
     [(name, damage) for name in ("compose.yaml", Path(TEST_SETTINGS).name) for damage in SPOILED]
-    if EVERYTHING
+    if EVERY_FAULT
     else [("compose.yaml", "empty"), (Path(TEST_SETTINGS).name, "cut in half")],
 )
 def test_damaged_file_that_the_tool_works_by_is_put_back_as_it_was(unit, offered, name, damage, record_property):
@@ -233,7 +232,7 @@ def test_damaged_file_that_the_tool_works_by_is_put_back_as_it_was(unit, offered
         for folder in ("/var/lib/panoptes-unit", "/etc/panoptes")
         for when in ("before the run", "at switch:saved", "at prove:before", "at commit:before")
     ]
-    if EVERYTHING
+    if EVERY_FAULT
     else [("/var/lib/panoptes-unit", "at prove:before"), ("/etc/panoptes", "before the run")],
 )
 def test_read_only_folder_is_told_in_a_line_and_made_good(unit, offered, folder, when, record_property):

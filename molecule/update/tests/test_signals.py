@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
 
 import pytest
 
 from lab.checks import SERVICES
+from lab.faults import AFTER_THE_SWITCH, EVERY_FAULT
 from lab.unit_under_test import UnitUnderTest
 from panoptes_unit.deploy.journal import POINTS
 
 LOCK = "/var/lib/panoptes-unit/lock"
 SIGNALS = ("INT", "TERM", "HUP")
-EVERYTHING = bool(os.environ.get("PANOPTES_EVERY_FAULT"))
-AFTER_THE_SWITCH = [point for point in POINTS if point.startswith(("switch", "prove", "commit", "undo"))]
 
 
 def signals() -> list[tuple[str, str, int]]:
     """(point, signal, how often)."""
-    if EVERYTHING:
+    if EVERY_FAULT:
         return list(itertools.product(POINTS, SIGNALS, (1, 2)))
     kinds = itertools.cycle(itertools.product(SIGNALS, (2,)))
     return [("fetch:before", "TERM", 1), *((point, *next(kinds)) for point in AFTER_THE_SWITCH)]
@@ -35,7 +33,7 @@ LOSSES = {
     "the release file": "rm -f /etc/panoptes/release.env",
     "all containers": "docker rm --force $(docker ps --all --quiet) > /dev/null",
 }
-LOST_AT = AFTER_THE_SWITCH if EVERYTHING else ["prove:after"]
+LOST_AT = AFTER_THE_SWITCH if EVERY_FAULT else ["prove:after"]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +118,7 @@ def test_newest_release_that_does_not_run_is_brought_up_again(unit, offered, how
 
 
 @pytest.mark.fault("full disk under the tool's state, from {point} on")
-@pytest.mark.parametrize("point", AFTER_THE_SWITCH if EVERYTHING else ["prove:before", "commit:before"])
+@pytest.mark.parametrize("point", AFTER_THE_SWITCH if EVERY_FAULT else ["prove:before", "commit:before"])
 def test_full_disk_leaves_one_whole_release(unit, bad_for_undo, point, record_property):
     old, new = bad_for_undo
     folder = "/var/lib/panoptes-unit"
