@@ -14,7 +14,7 @@ DOWNSAMPLE = 4
 MIN_SIDE = 130
 # Share of the time that is left that an attempt may use while others wait for their turn. With hints that are
 # right a frame is solved in a second, on a Raspberry Pi in a few; with wrong ones the search ends late.
-_SHARE = {"hints": 0.25, "position": 0.2, "blind": 0.6}
+_SHARE = {"hints": 0.25, "position": 0.2, "blind": 0.4, "half resolution": 0.5}
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Attempt:
     """One call of solve-field.
 
     Attributes:
-        name: what the solver is told: "hints" all that is known, "position" all but the scale, "blind" nothing, "full
-            resolution" nothing, and the image is not shrunk, "own options" what the caller chose.
+        name: what the solver is told: "hints" all that is known, "position" all but the scale, "blind" nothing, "half
+            resolution" and "full resolution" nothing, and the image is shrunk twice only, or not at all, "own options"
+            what the caller chose.
         options: of solve-field.
     """
 
@@ -50,6 +51,8 @@ def plan(hints: Hints, usual: List[str], side: int) -> List[Attempt]:
         position = Hints(hints.ra, hints.dec, hints.radius)
         attempts.append(Attempt("position", usual + shrunk + quick + position.options()))
     attempts.append(Attempt("blind", usual + shrunk))
+    if times > 2:  # a crowded sky, shrunk four times, loses most of its stars: they run into each other
+        attempts.append(Attempt("half resolution", [*usual, "--downsample=2"]))
     if times > 1:
         attempts.append(Attempt("full resolution", [*usual, "--downsample=1"]))
     return attempts
@@ -80,6 +83,6 @@ class Turns:
             yield attempt, limit
         # Once more, from the start, as long as there is notably more time than at the first turn.
         for attempt in list(self.cut):
-            if self.left() > 1.5 * self._limits[attempt.name]:
+            if self.left() > 1.25 * self._limits[attempt.name]:
                 self.cut.remove(attempt)
                 yield attempt, self.left()

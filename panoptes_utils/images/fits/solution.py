@@ -33,7 +33,8 @@ class Evidence:
     """What speaks for a solution.
 
     Attributes:
-        attempt: what the solver was told: "hints", "position", "blind", "full resolution", "own options".
+        attempt: what the solver was told: "hints", "position", "blind", "half resolution", "full
+            resolution", "own options".
         matched: stars of the image that are stars of the catalogue.
         rms: of the distances between the two, pixels.
         scale: arcsec per pixel.

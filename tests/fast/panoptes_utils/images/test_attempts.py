@@ -121,15 +121,19 @@ class TestOrder:
     def test_what_is_known_is_given_up_step_by_step(self):
         known = Hints(10.0, 20.0, 5.0, 9.0)
         names = [attempt.name for attempt in attempts.plan(known, [], 700)]
-        assert names == ["hints", "position", "blind", "full resolution"]
-        assert [attempt.name for attempt in attempts.plan(Hints(), [], 700)] == ["blind", "full resolution"]
+        assert names == ["hints", "position", "blind", "half resolution", "full resolution"]
+        shrunk_less = ["blind", "half resolution", "full resolution"]
+        assert [attempt.name for attempt in attempts.plan(Hints(), [], 700)] == shrunk_less
+        assert [attempt.name for attempt in attempts.plan(Hints(), [], 300)] == ["blind", "full resolution"]
         assert [attempt.name for attempt in attempts.plan(Hints(scale=9.0), [], 200)] == ["hints", "blind"]
 
     @pytest.mark.parametrize(("side", "times"), [(4000, 4), (700, 4), (520, 4), (300, 2), (200, 1), (50, 1), (1, 1)])
     def test_small_frames_are_shrunk_less_or_not(self, side, times):
         planned = attempts.plan(Hints(ra=1.0, dec=2.0), [], side)
-        assert all(f"--downsample={times}" in attempt.options for attempt in planned if "full" not in attempt.name)
+        by_default = [attempt for attempt in planned if "resolution" not in attempt.name]
+        assert all(f"--downsample={times}" in attempt.options for attempt in by_default)
         assert any("--downsample=1" in attempt.options for attempt in planned)
+        assert any("--downsample=2" in attempt.options for attempt in planned) == (times >= 2)
 
     @pytest.mark.parametrize(
         ("wanted", "attempt", "calls"),
@@ -250,7 +254,7 @@ class TestTime:
             seen.append((attempt.name, limit))
             clock[0] += limit
             turns.cut.append(attempt)
-        assert [name for name, _ in seen] == ["hints", "position", "blind", "full resolution"]
+        assert [name for name, _ in seen] == ["hints", "position", "blind", "half resolution", "full resolution"]
         assert sum(limit for _, limit in seen) == pytest.approx(60) and min(limit for _, limit in seen) > 5
 
     def test_time_that_is_left_goes_to_what_was_cut_short(self, clock):
@@ -261,11 +265,11 @@ class TestTime:
             if attempt.name == "blind":
                 clock[0] += limit
                 turns.cut.append(attempt)
-                if len(seen) == 3:
+                if len(seen) == 4:
                     break
             else:
                 clock[0] += 1
-        assert seen == ["blind", "full resolution"] and turns.left() == pytest.approx(23)
+        assert seen == ["blind", "half resolution", "full resolution", "blind"] and turns.left() == 0
 
         clock[0] = 0.0
         turns, seen = attempts.Turns(attempts.plan(Hints(1.0, 2.0), [], 700), 60), []
@@ -275,7 +279,7 @@ class TestTime:
             clock[0] += limit if cut else 1
             if cut:
                 turns.cut.append(attempt)
-        assert seen[-1] == ("hints", pytest.approx(43)) and turns.cut
+        assert seen[-1] == ("hints", pytest.approx(42)) and turns.cut
 
     def test_solver_that_never_ends_is_ended_in_time(self, image, solver):
         stand_in = solver("--none", sleep="sleep 60")
