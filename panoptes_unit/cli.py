@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Union
 
 from .deploy import verdicts
 from .deploy.outcome import Outcome, current_user
@@ -20,7 +20,7 @@ from .deploy.run import Run
 from .deploy.run_lock import exclusive
 from .deploy.state import State, Store
 from .documents import printable
-from .errors import BROKEN, FAILED, OK, ConfigurationError, UnitError
+from .errors import BROKEN, FAILED, OK, ConfigurationError, RootError, UnitError, plainly
 from .report import Report, megabytes, short, stamp
 from .settings import DEFAULT_PATH, Settings, load
 
@@ -101,7 +101,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         print("panoptes-unit: stopped", file=sys.stderr)
         return FAILED
     except (UnitError, OSError) as error:
-        if isinstance(error, OSError):
+        if isinstance(error, (RootError, OSError)):
             error = _from_system(error, options.verb)
         if options.json:
             answer = {"verdict": verdicts.FAILED, "changed": False, "reason": str(error), "exit_code": error.exit_code}
@@ -109,10 +109,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return _failed(error)
 
 
-def _from_system(error: OSError, verb: str) -> UnitError:
-    if isinstance(error, PermissionError) and os.geteuid() != 0:
+def _from_system(error: Union[RootError, OSError], verb: str) -> UnitError:
+    if isinstance(error, RootError) or (isinstance(error, PermissionError) and os.geteuid() != 0):
         return UnitError(f"needs root: sudo panoptes-unit {verb}")
-    return UnitError(f"{error.filename or 'this machine'}: {error.strerror or error}")
+    return UnitError(plainly(error))
 
 
 def _failed(error: UnitError) -> int:

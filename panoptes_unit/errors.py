@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .documents import printable
 
 # Exit codes of panoptes-unit; its --help prints this table.
@@ -25,6 +27,22 @@ class UnitError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class RootError(UnitError):
+    """Root's alone, and this is another account; the command line says instead what to type."""
+
+
+def refused(what: str) -> UnitError:
+    """What to raise where the system refuses something: root itself has to know what that was."""
+    return RootError(f"needs root: {what}") if os.geteuid() else UnitError(f"{what}: refused, although this is root")
+
+
+def plainly(error: OSError) -> str:
+    """What the system did not do, and why, in words."""
+    if error.strerror is None:
+        return printable(str(error))
+    return printable(f"{error.filename or 'this machine'}: {error.strerror}")
 
 
 class ConfigurationError(UnitError):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
-from ..errors import UnitError
+from ..errors import UnitError, refused
 from ..settings import Settings
 from ..sources.reference import Credentials, Reference
 from .deadline import deadline
@@ -125,7 +125,7 @@ class Engine:
                 )
             except docker.errors.DockerException as error:
                 if "Permission denied" in str(error) or "PermissionError" in str(error):
-                    raise UnitError("no permission to talk to Docker Engine: run this as root") from None
+                    raise refused("no permission to talk to Docker Engine") from None
                 raise UnitError("Docker Engine does not answer: systemctl status docker") from None
         return self._client
 

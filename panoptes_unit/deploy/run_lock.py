@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from ..errors import BusyError, UnitError
+from ..errors import BusyError, refused
 
 # Two commands typed at once: the second one waits this long for a first one that is quick.
 PATIENCE_S = 2.0
@@ -28,7 +28,7 @@ def is_held(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     except PermissionError:
-        raise UnitError(f"{folder} may be read by its owner only: run this as root (sudo)") from None
+        raise refused(f"{folder} may be read by its owner only") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -53,7 +53,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except PermissionError:
-        raise UnitError(f"{folder} may be changed by its owner only: run this as root (sudo)") from None
+        raise refused(f"{folder} may be changed by its owner only") from None
     with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o600)
         folder.chmod(0o700)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from ..documents import printable, read_json
-from ..errors import UnitError
+from ..errors import refused
 from ..files import append_durably, put_aside, read_json_lines, write_durably
 from . import verdicts
 from .outcome import Outcome
@@ -88,7 +88,7 @@ class Store:
                 return State()
             self.damage = f"{self._state} is gone"
         except PermissionError:
-            raise UnitError(f"{self._state} may be read by its owner only: run this as root (sudo)") from None
+            raise refused(f"{self._state} may be read by its owner only") from None
         except (OSError, ValueError) as error:
             self.damage = f"{self._state} cannot be read ({error})"
         with suppress(OSError, ValueError):

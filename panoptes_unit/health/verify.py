@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence
 from ..deploy.engine import Engine, StoredImage
 from ..deploy.release import Release, read_release
 from ..deploy.state import Store
-from ..errors import DAMAGED, OK, UnitError
+from ..errors import DAMAGED, OK, UnitError, refused
 from ..files import put_aside, read_json, remove_durably, write_durably
 from ..report import Report, ago, megabytes, short
 from ..settings import Settings
@@ -106,7 +106,8 @@ def verify(settings: Settings, report: Report, engine: Optional[Engine] = None, 
     try:
         found.damaged += _damages(engine, settings, release.image, stored, read)
     except OSError as error:
-        raise UnitError(f"{error.filename or 'the image'} cannot be read: {error.strerror}: run this as root") from None
+        what = f"{error.filename or 'the image'} cannot be read"
+        raise refused(what) if isinstance(error, PermissionError) else UnitError(f"{what}: {error.strerror}") from None
     if found.damaged and not engine.is_alive():
         raise UnitError("Docker Engine went away while the image was read: systemctl status docker")
     if found.damaged and not engine.has(release.image):

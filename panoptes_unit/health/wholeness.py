@@ -6,6 +6,7 @@ Each entry looks at one thing and says how it is, or what is wrong and what mend
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import time
 from contextlib import suppress
@@ -19,7 +20,7 @@ from ..deploy.own_ids import own_ids
 from ..deploy.release import Release, read_release
 from ..deploy.restart_permission import MANY_TIMES, NEVER_IN_WINDOW, WINDOW
 from ..deploy.state import State, Store
-from ..errors import UnitError
+from ..errors import RootError, UnitError, plainly
 from ..machine import raspberry_pi
 from ..machine.clock import is_plausible
 from ..report import ago, megabytes, short, stamp
@@ -146,7 +147,11 @@ class Entry(NamedTuple):
 
 
 def findings(seen: Seen, suffers: str = "") -> List[Finding]:
-    """One for each entry of the list, or of that part of it; a failing one does not hide the next."""
+    """One for each entry of the list, or of that part of it; a failing one does not hide the next.
+
+    Raises:
+        RootError, PermissionError: this account may not look.
+    """
     return [_look(entry, seen) for entry in WHOLE if suffers in ("", entry.suffers)]
 
 
@@ -155,10 +160,14 @@ def _look(entry: Entry, seen: Seen) -> Finding:
         return Finding(entry.name, entry.check(seen), suffers=entry.suffers)
     except Held as error:
         return Finding(entry.name, str(error), remedy=error.remedy, suffers=entry.suffers, held=True)
+    except RootError:  # says something of the account that asks, and nothing of the unit
+        raise
     except UnitError as error:
         return Finding(entry.name, "", str(error), getattr(error, "remedy", ""), entry.suffers)
     except OSError as error:  # a card that can be read no more
-        return Finding(entry.name, "", f"{error.filename or 'this machine'}: {error.strerror}", "", entry.suffers)
+        if isinstance(error, PermissionError) and os.geteuid():
+            raise
+        return Finding(entry.name, "", plainly(error), "", entry.suffers)
 
 
 def _clock(_: Seen) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.panoptes_unit.errors import plainly
 from ansible.module_utils.panoptes_unit.files import write_durably
 from ansible.module_utils.panoptes_unit.machine.backup import (
     PATHS,
@@ -160,6 +161,8 @@ def main() -> None:
             write_durably(Path(wanted["target"]), opened(wanted["archive"], wanted["identity"]), 0o600)
     except BackupError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=plainly(error))
     if written and not sealed:
         reason = "it has no seal" if key else "there is no backup_key"
         module.warn(f"Nothing authenticates what is put back: {reason}.")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.panoptes_unit.errors import UnitError
+from ansible.module_utils.panoptes_unit.errors import UnitError, plainly
 from ansible.module_utils.panoptes_unit.machine.wanted_files import Directory, File, apply
 
 DOCUMENTATION = r"""
@@ -119,7 +119,9 @@ def main() -> None:
             wanted["absent"],
             dry_run=module.check_mode,
         )
-    except (OSError, ValueError, UnitError) as error:
+    except OSError as error:
+        module.fail_json(msg=plainly(error))
+    except (ValueError, UnitError) as error:
         module.fail_json(msg=str(error))
     diff = [change.diff for change in changes] if module._diff else []
     module.exit_json(changed=bool(changes), written=[change.path for change in changes], diff=diff)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.panoptes_unit.deploy.quick_engine import QuickEngine
 from ansible.module_utils.panoptes_unit.errors import HealthError, UnitError
 from ansible.module_utils.panoptes_unit.health import record
@@ -105,7 +105,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if not HAS_ZMQ:
-        module.fail_json(msg=missing_required_lib("python3-zmq"))
+        module.fail_json(msg="python3-zmq is missing: apt-get install python3-zmq, or run playbooks/unit.yml")
     asked = module.params
     questions: dict[str, Callable[[], float]] = {
         "config server": lambda: check_config(

@@ -10,7 +10,7 @@ from damage import CONTENTS, DAMAGES, damage
 from panoptes_unit.deploy import verdicts
 from panoptes_unit.deploy.outcome import Outcome
 from panoptes_unit.deploy.state import State, Store
-from panoptes_unit.errors import UnitError
+from panoptes_unit.errors import RootError
 
 GOOD = "sha256:" + "a" * 64
 BAD = "sha256:" + "b" * 64
@@ -81,7 +81,8 @@ def test_reader_without_the_right_is_told_who_has_it(store, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.read_text", refuse)
-    with pytest.raises(UnitError, match="run this as root"):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(RootError, match="its owner only"):
         store.load()
 
 
