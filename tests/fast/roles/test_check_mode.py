@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("ansible")
 
-from roles_templar import ansible_says
+from roles_templar import TOP, ansible_says
 
 IMAGE = "registry.example.org/panoptes-utils@sha256:" + "1" * 64
+SERVICES_ROLE = TOP / "roles/services"
 SERVICES = ("config-server", "messaging-hub")
 
 
@@ -42,8 +43,10 @@ def blank() -> dict[str, Any]:
 
 
 def said(state: dict[str, Any], wanted: str, check: bool = True, index: str = "index", **settings: object) -> Any:
+    """What Ansible makes of a template within role services, where no other role's files are found."""
     facts = {"unit_state": state, "unit_registry": {"index": index}}
-    return ansible_says({"ansible_facts": facts, "ansible_check_mode": check, **settings}, wanted)
+    known = {"ansible_facts": facts, "ansible_check_mode": check, "ansible_search_path": [str(SERVICES_ROLE)]}
+    return ansible_says({**known, **settings}, wanted)
 
 
 CHANGED = {
