@@ -78,7 +78,8 @@ def ours() -> dict[str, str]:
         files[f"origin of a layer, {name}"] = next((IMAGES / "distribution" / name / "sha256").iterdir())
     for name in ("cache", "containerdmeta", "history", "metadata_v2", "snapshots"):
         files[f"builder's {name}.db"] = ROOT / "buildkit" / f"{name}.db"
-    files["image's last update"] = IMAGES / "imagedb" / "metadata" / "sha256" / container["Image"][7:] / "lastUpdated"
+    # Only what was tagged here has one; the unit's own image came by its digest.
+    files["image's last update"] = next((IMAGES / "imagedb" / "metadata" / "sha256").glob("*/lastUpdated"))
     files["committed mark of a layer"] = folder / "committed"
     files["engine's id"] = ROOT / "engine-id"
     files["device of the volumes"] = ROOT / "volumes" / "backingFsBlockDev"
