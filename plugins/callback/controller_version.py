@@ -28,4 +28,5 @@ class CallbackModule(CallbackBase):
         """End the program where Ansible is too old; only SystemExit passes Ansible's guard around callbacks."""
         if tuple(int(part) for part in __version__.split(".")[:2]) < NEEDED:
             needed = ".".join(map(str, NEEDED))
-            sys.exit(f"ansible-core {needed} is needed, this is {__version__}: make venv && source .venv/bin/activate")
+            remedy = "make controller && source .venv-controller/bin/activate"
+            sys.exit(f"ansible-core {needed} is needed, this is {__version__}: {remedy}")

@@ -6,6 +6,7 @@ That is one that a task says, a module of the project or `panoptes-unit`, and th
 from __future__ import annotations
 
 import importlib.util
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ OWN = frozenset(path.stem for path in (PLUGINS / "modules").glob("*.py"))
 TOOL = "panoptes-unit"
 # What Ansible puts before the words of others.
 TASK_FAILED = "Task failed: "
+# What Ansible says where a unit does not even let a module begin -> what to do.
+UNPREPARED = {
+    r"(Missing|Incorrect) \w+ password|sudo: a password is required": "add --ask-become-pass, and type what sudo wants",
+    r"The module interpreter '[^']*' was not found": "install Python on that machine: sudo apt-get install python3",
+}
 
 
 def sentence(action: str, result: dict, explained: bool = False) -> str:
@@ -45,6 +51,10 @@ def sentence(action: str, result: dict, explained: bool = False) -> str:
     if result.get("unreachable") or _program(result) == TOOL:
         return str(_told(result)["line"]).replace(TASK_FAILED, "")
     said = said.strip().removeprefix(TASK_FAILED)
+    for words, remedy in UNPREPARED.items():
+        found = re.search(words, said)
+        if found:
+            return f"{found[0]}: {remedy}"
     if action in OWN and said.startswith("Module "):  # it could not even fail
         return f"{action}: {said}: a fault of this project and not of the unit; -vvv shows where"
     return said if action in SAYING or action in OWN or explained else ""
@@ -52,8 +62,8 @@ def sentence(action: str, result: dict, explained: bool = False) -> str:
 
 def _program(result: dict) -> str:
     """The name of the program that a task started."""
-    words = result.get("cmd")
-    return Path(str(words[0])).name if isinstance(words, list) and words else ""
+    words = result.get("cmd") or [""]
+    return Path((words.split() or [""])[0] if isinstance(words, str) else str(words[0])).name
 
 
 def _told(result: dict) -> dict:

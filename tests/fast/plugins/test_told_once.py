@@ -62,6 +62,10 @@ def test_reason_and_remedy_stand_alone_whoever_says_them(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "simulated-answers.json").write_text("no JSON")
+    sudo = tmp_path / "sudo"
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n")
+    sudo.chmod(0o755)
+    as_nobody = {"ansible_become_exe": str(sudo), "ansible_become_user": "nobody"}
     printed = play(
         tmp_path,
         {
@@ -71,6 +75,9 @@ def test_reason_and_remedy_stand_alone_whoever_says_them(tmp_path):
             "verb": {"ansible.builtin.command": {"argv": [str(tool), "deploy", "--json"]}},
             "crash": {"unit_probe": {"root": str(root)}},
             "silent": {"ansible.builtin.ping": {}},
+            "absent": {"ansible.builtin.command": {"argv": [str(tmp_path / "gone" / "panoptes-unit"), "deploy"]}},
+            "password": {"ansible.builtin.ping": {}, "become": True, "vars": as_nobody},
+            "python": {"ansible.builtin.ping": {}, "vars": {"ansible_python_interpreter": "/no/python3"}},
             "other": {"ansible.builtin.command": {"argv": ["false"]}},
         },
     )
@@ -87,6 +94,11 @@ def test_reason_and_remedy_stand_alone_whoever_says_them(tmp_path):
     assert "a fault of this project and not of the unit" in printed["crash"][1]
     assert printed["silent"][0] == "fatal: [silent]: UNREACHABLE! =>" and len(printed["silent"]) == 2
     assert re.fullmatch("    msg: not reached: .*connect to host pan000: No route to host", printed["silent"][1])
+    assert printed["absent"][1:] == ["    msg: panoptes-unit is not there: run playbooks/unit.yml"]
+    remedy = "add --ask-become-pass, and type what sudo wants"
+    assert printed["password"][1:] == [f"    msg: sudo: a password is required: {remedy}"]
+    remedy = "install Python on that machine: sudo apt-get install python3"
+    assert printed["python"][1:] == [f"    msg: The module interpreter '/no/python3' was not found: {remedy}"]
     assert any("Origin:" in line for line in printed["other"] + printed["errors"]), "Ansible's own words are left alone"
 
 
