@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-lab test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
+.PHONY: help venv controller settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-lab test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -17,6 +17,9 @@ venv: .venv/.complete ## The virtual environment .venv with all that the other t
 
 .venv/.complete: setup.py panoptes_utils/VERSION scripts/make-venv.sh
 	PYTHON="$(PYTHON)" scripts/make-venv.sh .venv
+
+controller: ## The virtual environment .venv-controller with what provisions units and looks after them, no test tools
+	PYTHON="$(PYTHON)" scripts/make-venv.sh .venv-controller controller
 
 settings: ## Ask for this unit's settings, write inventory/group_vars/units/90-mine.yml (FROM=FILE: an old units.yml)
 	scripts/settings.py $(if $(FROM),--from "$(FROM)")
@@ -116,4 +119,4 @@ bench-foreign: venv ## Files that other packages ship, with the outcome of each 
 	mv artifacts/foreign_files.md benchmarks/
 
 clean: ## Remove the virtual environment and build products of this checkout
-	rm -rf .venv build dist artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-controller build dist artifacts .mypy_cache .pytest_cache .ruff_cache .hypothesis

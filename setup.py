@@ -32,17 +32,17 @@ IMAGES = [
     "scipy",
     "sep",
 ]
-# What provisions a unit. ansible 12 is the last bundle for Python 3.11 on the controller.
-DEPLOY = [
+# What provisions units and looks after many of them. ansible 12 is the last bundle for Python 3.11 on the controller.
+CONTROLLER = [
     "ansible>=12",
     "ansible-runner>=2.4",
-    "docker>=7",
     "jinja2>=3.1",
     "pydantic>=2",
     "pyyaml>=6",
-    "requests",
     "rich",
 ]
+# What makes the lab, and units in it.
+DEPLOY = [*CONTROLLER, "docker>=7", "requests"]
 TESTS = [
     "ansible-lint",
     "cryptography",
@@ -88,6 +88,7 @@ setup(
         "testing": ["pytest>=8", "pytest-cov"],
         "all": [*SERVICES, *IMAGES, "pytest>=8", "pytest-cov"],
         "images": IMAGES,
+        "controller": CONTROLLER,
         "deploy": DEPLOY,
         "tests": TESTS,
         "docs": ["sphinx>=7"],

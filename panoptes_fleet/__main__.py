@@ -10,7 +10,7 @@ def run() -> None:
     try:
         from .cli import main
     except ImportError as error:
-        sys.exit(f"panoptes-fleet: {error}; it runs in the environment that `make venv` makes")
+        sys.exit(f"panoptes-fleet: {error}; it runs in the environment that `make controller` makes")
     main(prog_name="panoptes-fleet")
 
 

@@ -124,6 +124,7 @@ OTHERWISE = {
     "make test-pi": (ALL, "molecule test -s pi"),
     "make test-pi64": (WORKFLOW, "make test-pi64"),
     "make test-python": (ALL, 'pytest -m "not lab" tests'),
+    "make controller": ("tests/fast/scripts/test_make_venv.py", '"controller"'),
     "make venv": ("Makefile", "lint: venv"),
     "molecule test": (ALL, "for scenario in default update"),
     "molecule test -s pi": (ALL, "molecule test -s pi"),
@@ -181,6 +182,7 @@ UNTRIED = {
         "skopeo is on no machine of the tests; a folder as it makes it is read",
     "skopeo copy docker://REGISTRY/panoptes-utils:$tag dir:/media/stick/bundle/$tag": "the same",
     "tag=sha256-$(sha256sum < /media/stick/bundle/manifest.json | cut -c1-64).sig": "the same",
+    "source .venv-controller/bin/activate": "as source .venv/bin/activate, which is tried",
     "ssh pi@pan012.local uptime": "needs a real Pi",
     "sudo apt install astrometry.net astrometry-data-tycho2 source-extractor dcraw libimage-exiftool-perl"
     " libcfitsio-bin":

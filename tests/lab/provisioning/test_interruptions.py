@@ -58,7 +58,9 @@ INTERRUPTED = {
 }
 
 
-@pytest.mark.parametrize(("role", "task"), [one for one, when in INTERRUPTED.items() if EVERY_FAULT or when == "always"])
+@pytest.mark.parametrize(
+    ("role", "task"), [one for one, when in INTERRUPTED.items() if EVERY_FAULT or when == "always"]
+)
 def test_interrupted_task_fails_alone(unit, role, task):
     result = unit.play("unit.yml", stop=starts(task, role))
     assert result.code != 0, f"{role}: {task} never started\n{result.output}"
