@@ -10,7 +10,9 @@ from .settings import DOCKER_HOST, TOP, State, cache, registry_address
 NAMES = ("panoptes-base", "panoptes-utils")
 # What goes into the images; docker/Dockerfile* copy nothing else.
 _FOLDERS = ("docker", "panoptes", "panoptes_utils", "scripts")
-_INPUTS = (*_FOLDERS, "setup.py", "pyproject.toml", "README.md", ".dockerignore")
+_INPUTS = (*_FOLDERS, "setup.py", "pyproject.toml", "README.md", "constraints.txt", ".dockerignore")
+# What stands in those folders and goes into other images.
+_OTHERS = "docker/examples"
 
 
 def references() -> dict:
@@ -24,6 +26,8 @@ def inputs_key(base_id: str) -> str:
     for name in _INPUTS:
         path = TOP / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if TOP / _OTHERS in file.parents:
+                continue
             if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".pyc":
                 digest.update(f"{file.relative_to(TOP)} {file.stat().st_mode & 0o111}".encode())
                 digest.update(file.read_bytes())

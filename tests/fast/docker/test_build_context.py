@@ -28,3 +28,19 @@ def test_context_is_what_the_dockerfiles_copy():
 
 def test_lab_builds_again_where_something_of_the_context_changed():
     assert set(panoptes_images._INPUTS) == copied() | {"docker", ".dockerignore"}
+
+
+def test_an_edited_example_is_no_reason_to_build_the_images_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(panoptes_images, "TOP", tmp_path)
+    for name in panoptes_images._INPUTS:
+        file = tmp_path / name / "file" if name in panoptes_images._FOLDERS else tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x", encoding="utf-8")
+    key = panoptes_images.inputs_key("base")
+    example = tmp_path / "docker" / "examples" / "mine" / "Dockerfile"
+    example.parent.mkdir(parents=True)
+    example.write_text("FROM panoptes-utils", encoding="utf-8")
+    assert panoptes_images.inputs_key("base") == key
+    (tmp_path / "docker" / "Dockerfile").write_text("FROM debian", encoding="utf-8")
+    assert panoptes_images.inputs_key("base") != key
+    assert "docker/examples" in (TOP / ".dockerignore").read_text(encoding="utf-8").splitlines()
