@@ -30,6 +30,7 @@ CONVERGE = "molecule/shared/converge.yml"
 WORKFLOW = ".github/workflows/tests.yml"
 FLEET_VERBS = "tests/fast/panoptes_fleet/test_verbs.py"
 FLEET_PLAYED = "tests/fast/panoptes_fleet/test_rollout_played.py"
+EXAMPLES = "tests/lab/images/test_examples.py"
 BUNDLE = "molecule/update/tests/test_world.py"
 SETTINGS_TYPED = (
     'scripts/settings.py --name "School observatory" --pan-id PAN012 --site "School roof" --latitude -34.05'
@@ -110,6 +111,10 @@ OTHERWISE = {
     'docker run --rm -v "$PWD:/sky" panoptes-utils panoptes-utils image solve /sky/frame.fits --json': (
         IMAGES, "solve_simulated_sky(lab, utils_image)"),
     "docker run --rm panoptes-utils panoptes-utils version": (IMAGES, 'utils_image, "panoptes-utils", "version"'),
+    "docker build --tag moon .": (EXAMPLES, 'build("moon", folder'),
+    "docker build --tag panoptes-pocs docker/examples/pocs": (EXAMPLES, 'build("pocs", POCS'),
+    "docker run --rm --network host --read-only --tmpfs /tmp --cap-drop ALL moon": (EXAMPLES, "lab.run(moon_image"),
+    "docker run --rm panoptes-pocs pip list | grep panoptes": (EXAMPLES, '"pip", "list"'),
     "docker/build-image.sh all": (WORKFLOW, "docker/build-image.sh all"),
     "docker/build-image.sh all --arch amd64,arm32v7,arm64v8 --no-build --push": (
         "lab/panoptes_images.py", '"--no-build", "--push"'),
@@ -173,6 +178,8 @@ UNTRIED = {
         "needs an account at that registry; the lab pushes to its own",
     "docker/build-image.sh all --cloud --registry REGISTRY": "needs an account at Google Cloud; its plan is checked",
     "docker/build-image.sh all --sbom": "hours: it builds both images again",
+    "docker history --format '{{.Size}}\\t{{.CreatedBy}}' moon": "Docker's own",
+    "docker build --platform linux/arm64 …": "hours through emulation; the flavours below it are tested",
     "docker save -o bundle.tar IMAGE": "the page says what it does not do",
     "git clone URL-OF-THIS-REPOSITORY panoptes && cd panoptes": "the address is the reader's",
     "make lab-clean": "takes the lab away from the other tests",
@@ -194,7 +201,8 @@ MEASURED = "make bench-"
 # In a code span, but the name of a thing and no command to type.
 NAMES = {
     "cosign sign", "cosign sign --key", "cosign verify --key", "docker compose exec", "docker compose up",
-    "docker pull …/panoptes-utils:latest", "git clone", "panoptes-unit VERB --json", "panoptes-unit clear",
+    "docker pull …/panoptes-utils:latest", "git clone", "panoptes-config-server health --key KEY",
+    "panoptes-config-server set", "panoptes-messaging-hub health", "panoptes-unit VERB --json", "panoptes-unit clear",
     "sudo docker",
 }  # fmt: skip
 
