@@ -130,15 +130,45 @@ def test_it_runs_as_the_image_does_user_folder_and_services(lab, utils_image, po
     assert lab.inspect(pocs_image)["RootFS"]["Layers"][: len(base["RootFS"]["Layers"])] == base["RootFS"]["Layers"]
 
 
-def test_pocs_reads_its_states_fields_and_mounts(lab, pocs_image):
-    for path in (
-        "conf_files/state_table/panoptes.yaml",
-        "conf_files/fields/simple.yaml",
-        "resources/mounts/ioptron/v310.yaml",
-    ):
-        assert lab.run(pocs_image, "cat", f"/opt/pocs/{path}").stdout.strip(), path
-    libraries = lab.run(pocs_image, "find", "/opt/pocs", "-name", "*.so*", "-o", "-name", "*.a").stdout
-    assert libraries == ""
+# Inside the container: the configuration that POCS ships, the keys of the page, simulators in place of hardware.
+SIMULATED = """
+import json, os, subprocess, sys
+from panoptes.utils.config.client import set_config
+serve = "panoptes-config-server run --config-file /opt/pocs/conf_files/pocs.yaml --no-save-local"
+server = subprocess.Popen(serve.split(), stderr=subprocess.DEVNULL)
+subprocess.run(["panoptes-config-server", "health", "--timeout", "60"], check=True)
+os.environ["POCSTIME"] = "2020-01-01 08:00:00"
+camera = {"model": "panoptes.pocs.camera.simulator.dslr.Camera", "name": "Cam00", "port": "/dev/fake"}
+made_up = {"mount.driver": "panoptes.pocs.mount.simulator", "cameras.defaults.auto_detect": False}
+made_up["cameras.devices"] = [camera]
+for key, value in {**json.loads(sys.argv[1]), **made_up}.items():
+    set_config(key, value)
+os.chdir(os.path.expanduser("~"))
+from panoptes.pocs.core import POCS
+pocs = POCS.from_config(simulators=["all"])
+began = pocs.initialize()
+pocs.update_status()
+pocs.db.insert_current("state", {"state": pocs.state})
+print(json.dumps([began, pocs.observatory.mount.is_initialized, len(pocs.observatory.scheduler.observations) > 10]))
+pocs.power_down()
+server.kill()
+"""
+
+
+def test_pocs_begins_with_the_keys_of_the_page_and_writes_where_the_observing_lock_looks(lab, pocs_image):
+    keys = dict(
+        re.findall(r"^\| `([a-z_.]+)` \| `(/opt/[^`]+)`", (POCS / "README.md").read_text(encoding="utf-8"), re.M)
+    )
+    assert len(keys) == 3
+    unit = ("--network", "none", "--tmpfs", "/var/panoptes:uid=1000,gid=1000")
+    script = 'python -c "$0" "$1" && cat /var/panoptes/json_store/panoptes/current_state.json'
+    said = lab.run(pocs_image, "sh", "-c", script, SIMULATED, json.dumps(keys), options=unit).stdout.splitlines()
+    assert "[true, true, true]" in said
+    assert json.loads(said[-1])["data"]["state"] in ("sleeping", "parked", "housekeeping", "ready")
+
+
+def test_cameras_libraries_for_other_processors_are_left_out(lab, pocs_image):
+    assert lab.run(pocs_image, "find", "/opt/pocs", "-name", "*.so*", "-o", "-name", "*.a").stdout == ""
 
 
 def test_health_is_that_of_the_services_that_the_environment_names(lab, pocs_image):
