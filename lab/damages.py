@@ -53,7 +53,7 @@ OWN = (
     "options of the engine",
     "service of the engine",
 )
-LINKS = {"short name of a layer"}  # a link is there or not
+NO_CONTENT = {"short name of a layer", "device of the volumes"}  # a link and a device are there or not
 
 # Without a file: what people, other programs and the engine itself do.
 DEEDS = {

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
-from lab.damages import DEEDS, HOWS, LESSER, LESSER_HOWS, LINKS, OWN, STORE
+from lab.damages import DEEDS, HOWS, LESSER, LESSER_HOWS, NO_CONTENT, OWN, STORE
 
 
-def cases(kinds):
+def cases(kinds, hows=HOWS):
     return [
         pytest.param(kind, how, id=f"{kind}, {how}")
         for kind in kinds
-        for how in (("removed",) if kind in LINKS else HOWS)
+        for how in (("removed",) if kind in NO_CONTENT else hows)
     ]
 
 
@@ -25,8 +25,7 @@ def test_damaged_store_of_the_engine(patient, kind, how, record_property):
     patient.must_heal(record_property)
 
 
-@pytest.mark.parametrize("how", LESSER_HOWS)
-@pytest.mark.parametrize("kind", LESSER)
+@pytest.mark.parametrize(("kind", "how"), cases(LESSER, LESSER_HOWS))
 def test_damaged_store_of_the_engine_in_what_matters_less(patient, kind, how, record_property):
     patient.damage(kind, how)
     patient.must_heal(record_property)
@@ -64,7 +63,7 @@ def test_what_somebody_did(patient, name, record_property):
 )
 def test_two_damages_at_once(patient, pair, record_property):
     for kind in reversed(pair):  # the files of the tool last: with the others the engine starts anew
-        patient.damage(kind, "removed" if kind in LINKS else "zero bytes")
+        patient.damage(kind, "removed" if kind in NO_CONTENT else "zero bytes")
     patient.must_heal(record_property)
 
 

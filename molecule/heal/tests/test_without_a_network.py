@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.damages import DEEDS, LINKS, STORE
+from lab.damages import DEEDS, NO_CONTENT, STORE
 from lab.settings import read_lab
 
 
@@ -36,7 +36,7 @@ def patient_cut_off(cut_off, patient):
 
 @pytest.mark.parametrize("kind", STORE)
 def test_damaged_store_of_the_engine(patient_cut_off, kind, record_property):
-    patient_cut_off.damage(kind, "removed" if kind in LINKS else "emptied")
+    patient_cut_off.damage(kind, "removed" if kind in NO_CONTENT else "emptied")
     patient_cut_off.must_heal(record_property)
 
 
