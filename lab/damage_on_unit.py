@@ -110,6 +110,8 @@ def damage(name: str, how: str) -> None:
     if how == "removed" or path.is_symlink():
         path.unlink()
         return
+    if not path.is_file():  # `backingFsBlockDev` is this machine's own disk
+        sys.exit(f"{name} is no file: only removed")
     content = path.read_bytes()
     middle = len(content) // 2
     spoiled = {
