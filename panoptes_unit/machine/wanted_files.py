@@ -41,11 +41,13 @@ class File(Directory):
 
     Attributes:
         validate: a command that refuses a wrong file, `%s` in it stands for the file; empty for none.
+        secret: no text of it is shown, neither that of before nor the new one.
     """
 
     mode: str = "0644"
     content: str = ""
     validate: Tuple[str, ...] = ()
+    secret: bool = False
 
 
 class Change(NamedTuple):
@@ -138,6 +140,8 @@ def _write(entry: File, dry_run: bool) -> Optional[Change]:
             mode = int(entry.mode, 8)
             with parent.replacing(path.name, mode, owner, lambda draft: _validate(entry, draft)) as draft:
                 draft.write(entry.content.encode())
+    if entry.secret:
+        return _change(path, found, wanted, "", "not shown\n")
     return _change(path, found, wanted, before or "", entry.content)
 
 

@@ -42,7 +42,7 @@ options:
     type: list
     elements: dict
     default: []
-    suboptions:
+    suboptions: &file
       <<: *attributes
       content:
         description: All of its text.
@@ -53,6 +53,12 @@ options:
         type: list
         elements: str
         default: []
+  secrets:
+    description: Files likewise, of which no text is shown or logged.
+    type: list
+    elements: dict
+    default: []
+    suboptions: *file
   absent:
     description: Files that shall not be there.
     type: list
@@ -92,13 +98,14 @@ FILE = {
     "content": {"type": "str", "required": True},
     "validate": {"type": "list", "elements": "str", "default": []},
 }
+SECRET = {**FILE, "content": {"type": "str", "required": True, "no_log": True}}
 
 
 class Module(AnsibleModule):
     """A module whose arguments are whole files: they stay out of the unit's journal."""
 
     def _log_invocation(self) -> None:
-        self.log(f"Invoked for {len(self.params['files'])} files")
+        self.log(f"Invoked for {len(self.params['files'] + self.params['secrets'])} files")
 
 
 def main() -> None:
@@ -107,6 +114,7 @@ def main() -> None:
         argument_spec={
             "directories": {"type": "list", "elements": "dict", "default": [], "options": ATTRIBUTES},
             "files": {"type": "list", "elements": "dict", "default": [], "options": FILE},
+            "secrets": {"type": "list", "elements": "dict", "default": [], "options": SECRET, "no_log": False},
             "absent": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
@@ -115,7 +123,7 @@ def main() -> None:
     try:
         changes = apply(
             [Directory(**entry) for entry in wanted["directories"]],
-            [File(**entry) for entry in wanted["files"]],
+            [File(**entry) for entry in wanted["files"]] + [File(**entry, secret=True) for entry in wanted["secrets"]],
             wanted["absent"],
             dry_run=module.check_mode,
         )

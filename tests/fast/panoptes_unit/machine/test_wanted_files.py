@@ -165,3 +165,20 @@ def test_ansible_module_writes_once_and_only_says_so_in_check_mode(tmp_path):
     assert code == 0 and "changed=0" in said, said
     code, said = ansible(tmp_path, {"files": [{"path": str(file), "mode": "u+x", "content": ""}]})
     assert code != 0 and "mode 'u+x' is not octal" in said, said
+
+
+@pytest.mark.skipif(not shutil.which("ansible-playbook"), reason="ansible is not on PATH")
+def test_nothing_of_a_secret_is_shown_and_all_of_why_it_is_not_written(tmp_path):
+    file = tmp_path / "backup.key"
+    file.write_text("the key of before\n")
+    arguments = {"secrets": [{"path": str(file), "content": "the key that is new\n", **ME}]}
+    for options in (("--check", "--diff", "-vvvv"), ("--diff", "-vvvv")):
+        code, said = ansible(tmp_path, arguments, *options)
+        assert code == 0 and "changed=1" in said, said
+        assert "not shown" in said and "the key" not in said.replace(json.dumps(arguments), ""), said
+    assert file.read_text() == "the key that is new\n"
+    file.unlink()
+    file.mkdir()
+    code, said = ansible(tmp_path, arguments)
+    assert code != 0 and f"msg: {file}: is a directory; move it away and run this again" in said, said
+    assert "the key" not in said
