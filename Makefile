@@ -8,7 +8,7 @@ export PYTHONPATH := $(CURDIR)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help venv controller settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-lab test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean
+.PHONY: help venv controller settings lab lab-clean unit unit-clean lint test test-python test-sequences fuzz test-image molecule test-lab test-update test-heal test-pi test-pi64 bench-provisioning bench-pi bench-update bench-heal bench-services bench-images test-arm64 dockerfiles docs bench-images-lib bench-foreign clean test-pocs
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ test-sequences: venv ## 10,000 sequences of verbs, power cuts, signals and losse
 
 fuzz: venv ## A million damaged inputs for each reader of what others wrote (half an hour on two processors)
 	python tests/fuzz/fuzz.py
+
+test-pocs: venv ## POCS' own tests with our panoptes-utils and with upstream's (benchmarks/pocs.md; 40 minutes; nightly)
+	python benchmarks/pocs.py
 
 test-image: lab ## The module's tests inside the panoptes-utils image, the checkout mapped over the module
 	python -m lab test-image

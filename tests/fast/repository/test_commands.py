@@ -128,6 +128,7 @@ OTHERWISE = {
     "make test-image": (ALL, "python -m lab test-image"),
     "make test-pi": (ALL, "molecule test -s pi"),
     "make test-pi64": (WORKFLOW, "make test-pi64"),
+    "make test-pocs": (WORKFLOW, "test-pocs"),
     "make test-python": (ALL, 'pytest -m "not lab" tests'),
     "make controller": ("tests/fast/scripts/test_make_venv.py", '"controller"'),
     "make venv": ("Makefile", "lint: venv"),
