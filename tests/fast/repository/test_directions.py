@@ -34,7 +34,7 @@ FOLDERS: dict[str, set[str]] = {
     "benchmarks": {"lab", "panoptes_unit", "panoptes_utils"},
     "tests": {"lab", "panoptes", "panoptes_unit", "panoptes_utils", "panoptes_fleet", "plugins"},
 }
-# Examples for images of other people stand in this folder, and import nothing of the project; `docker` is a library, too.
+# Examples for other people's images stand in this folder, and import nothing of the project; `docker` is a library, too.
 EXAMPLES = "docker"
 # Room of panoptes_unit -> rooms that it may import, besides itself. Lowest first: none may import one below it here.
 ROOMS: dict[str, set[str]] = {
@@ -136,7 +136,8 @@ def wrong_folders(sources: dict[str, str]) -> list[str]:
     for path, text in sources.items():
         folder = path.partition("/")[0]
         if folder == EXAMPLES:
-            wrong += [f"{path}:{found.line} imports {found.name}" for found in imports(path, text) if found.top in FOLDERS]
+            ours = [found for found in imports(path, text) if found.top in FOLDERS]
+            wrong += [f"{path}:{found.line} imports {found.name}" for found in ours]
             continue
         if folder not in FOLDERS:
             wrong.append(f"{path}: what may {folder} import? Write it into FOLDERS")
