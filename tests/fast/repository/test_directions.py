@@ -34,7 +34,7 @@ FOLDERS: dict[str, set[str]] = {
     "benchmarks": {"lab", "panoptes_unit", "panoptes_utils"},
     "tests": {"lab", "panoptes", "panoptes_unit", "panoptes_utils", "panoptes_fleet", "plugins"},
 }
-# Examples for other people's images stand in this folder, and import nothing of the project; `docker` is a library, too.
+# Examples for other people's images stand in this folder, and import nothing of the project; `docker` is a library.
 EXAMPLES = "docker"
 # Room of panoptes_unit -> rooms that it may import, besides itself. Lowest first: none may import one below it here.
 ROOMS: dict[str, set[str]] = {
