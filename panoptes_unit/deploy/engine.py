@@ -343,8 +343,14 @@ class Engine:
                 except docker.errors.NotFound:
                     continue
                 if set(layers) & set(inside):
-                    found += [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())] or [image["Id"]]
-        return [name for name in found if "<none>" not in name]
+                    names = [*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ())]
+                    found += [name for name in names if "<none>" not in name] or [image["Id"]]
+        return found
+
+    def container_ids(self) -> Set[str]:
+        """Of all containers that the engine knows, be they ours or not."""
+        with _plain("listing containers"):
+            return {one["Id"] for one in self.client.containers(all=True)}
 
     def remove_image(self, name: str) -> None:
         """Take away an image, as far as nothing else needs what is in it."""

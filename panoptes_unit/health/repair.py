@@ -11,7 +11,7 @@ import re
 import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Callable, Dict, List, NamedTuple, Set
+from typing import Any, Callable, Collection, Dict, List, NamedTuple, Sequence, Set
 
 from ..deploy import candidate, own_files, proof, staging, verdicts
 from ..deploy.journal import REPAIR
@@ -235,15 +235,29 @@ class Repair:
 
     def _take_away(self, release: Release) -> None:
         """The engine takes a damaged layer for one that is there, as long as any image needs it."""
-        engine, ours = self.run.engine, self.run.repositories()
-        names = engine.images_with(self.damaged_layers or set(engine.stored(release.image).layers))
-        others = [name for name in names if not _is_of(name, ours)]
+        engine, own = self.run.engine, self.run.own()
+        layers = engine.stored(release.image).layers
+        names = engine.images_with(self.damaged_layers or set(layers))
+        ours = {name for name in names if _is_of(name, own.repositories) or name in own.images}
+        others = [name for name in names if name not in ours]
         if others and self.damaged_layers:
             raise UnitError(f"the damaged layer is part of {others[0]} too, which is not ours")
         engine.remove_containers()
+        self._let_go(layers)
         for name in names:
-            if _is_of(name, ours):
+            if name in ours:
                 engine.remove_image(name)
+
+    def _let_go(self, layers: Sequence[str]) -> None:
+        """A container whose configuration is damaged is listed by nobody, and holds its layers for ever."""
+        root = self.service.root()
+        holders = store_shape.holders(root, layers, self.run.engine.container_ids())
+        if holders:
+            self.run.report.step("repair", f"let go of what is left of {len(holders)} container(s)")
+            self.service.stop()
+            store_shape.let_go(root, holders)
+            self.service.start()
+            self.run.engine.wait_ready(self.run.settings.limits.healthy_s)
 
     def begin_new_store(self) -> None:
         """A new store for the engine; the old one is kept where others have something in it."""
@@ -332,7 +346,7 @@ class Repair:
             raise DeferredError(f"observing: {doing.detail}; {why}, and {working[0]} works")
 
 
-def _is_of(name: str, repositories: Set[str]) -> bool:
+def _is_of(name: str, repositories: Collection[str]) -> bool:
     """Is this name of an image, with its tag or digest, in one of these repositories?"""
     plain = name.partition("@")[0]
     return plain in repositories or plain.rpartition(":")[0] in repositories

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..documents import DocumentError, read_object
+from ..errors import UnitError
 from ..files import sync_folder, write_durably
 
 DRIVER = "overlay2"
@@ -186,6 +187,39 @@ def mend(flaws: Collection[Flaw]) -> None:
             sync_folder(flaw.path.parent)
         elif flaw.text:
             write_durably(flaw.path, flaw.text)
+
+
+def holders(root: Path, layers: Sequence[str], known: Collection[str]) -> List[Path]:
+    """Notes on containers that the engine cannot read and so lists no more, but for which it keeps layers.
+
+    Args:
+        root: the engine's folder.
+        layers: digests of those of one image, unpacked, bottom first.
+        known: ids of the containers that the engine lists.
+    """
+    chain, chains = "", set()
+    for layer in layers:
+        chain = _chain(chain, layer)
+        chains.add(chain)
+    with suppress(OSError):
+        notes = sorted((root / "image" / DRIVER / "layerdb" / "mounts").iterdir())
+        return [one for one in notes if one.name not in known and _text(one / "parent") in chains]
+    return []
+
+
+def let_go(root: Path, notes: Collection[Path]) -> None:
+    """Keep such notes in the folder of their container instead, where the engine does not look; it must not run.
+
+    Raises:
+        UnitError: the disk will not.
+    """
+    for one in notes:
+        folder = root / "containers" / one.name
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            one.rename(folder / "layers")
+        except OSError as error:
+            raise UnitError(f"{one} cannot be moved away: {error.strerror}") from None
 
 
 def _size(files: Path) -> Optional[str]:

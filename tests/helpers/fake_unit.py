@@ -176,6 +176,10 @@ class FakeEngine:
         self._answer()
         return [image for image in self.images if set(self.stored(image).layers) & set(layers)]
 
+    def container_ids(self) -> set:
+        self._answer()
+        return {one.id for one in self.running.values()}
+
     def remove_image(self, name: str) -> None:
         self._answer()
         self.images.pop(name, None)

@@ -58,6 +58,7 @@ def test_what_somebody_did(patient, name, record_property):
             ("release file", "container configuration"),
             ("Compose file", "short name of a layer"),
             ("settings", "content of the lowest layer"),
+            ("container configuration", "content of the lowest layer"),
         )
     ],
 )

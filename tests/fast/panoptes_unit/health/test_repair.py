@@ -312,6 +312,29 @@ def test_damaged_layer_of_others_too_stays_until_a_person_says_yes(unit):
     assert unit.service.at.with_name(f"docker{ASIDE}1").joinpath("volumes", "films").is_dir()
 
 
+def test_what_is_left_of_a_container_that_nobody_can_read_does_not_keep_a_damaged_layer(unit):
+    unit.break_it("layer")
+    mounts = unit.service.at / "image" / "overlay2" / "layerdb" / "mounts"
+    (layer,) = unit.engine.stored(unit.good).layers
+    below = {"ours": layer, "of-another-image": "sha256:" + "1" * 64}
+    for name, parent in below.items():
+        (mounts / name).mkdir(parents=True)
+        (mounts / name / "parent").write_text(parent)
+    remove = unit.engine.remove_image
+
+    def remove_as_the_engine_does(name: str) -> None:
+        held = (mounts / "ours").exists() or not unit.service.stops  # it reads them when it starts
+        remove(name)
+        unit.engine.damage |= {"layer"} if held else set()
+
+    unit.engine.remove_image = remove_as_the_engine_does
+    outcome = unit.repair()
+    assert (outcome.verdict, steps(unit)) == (verdicts.HEALED, TOLD["fetch"]), outcome.reason
+    assert (unit.service.at / "containers" / "ours" / "layers" / "parent").read_text() == layer
+    assert [path.name for path in mounts.iterdir()] == ["of-another-image"]
+    assert unit.service.stops == 1
+
+
 def test_nothing_is_taken_away_that_cannot_be_fetched_again(unit):
     unit.break_it("layer")
 
