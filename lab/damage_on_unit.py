@@ -79,7 +79,8 @@ def ours() -> dict[str, str]:
     for name in ("cache", "containerdmeta", "history", "metadata_v2", "snapshots"):
         files[f"builder's {name}.db"] = ROOT / "buildkit" / f"{name}.db"
     # Only what was tagged here has one; the unit's own image came by its digest.
-    files["image's last update"] = next((IMAGES / "imagedb" / "metadata" / "sha256").glob("*/lastUpdated"))
+    for path in (IMAGES / "imagedb" / "metadata" / "sha256").glob("*/lastUpdated"):
+        files["image's last update"] = path
     files["committed mark of a layer"] = folder / "committed"
     files["engine's id"] = ROOT / "engine-id"
     files["device of the volumes"] = ROOT / "volumes" / "backingFsBlockDev"
