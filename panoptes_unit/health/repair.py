@@ -256,8 +256,7 @@ class Repair:
             self.run.report.step("repair", f"let go of what is left of {len(holders)} container(s)")
             self.service.stop()
             store_shape.let_go(root, holders)
-            self.service.start()
-            self.run.engine.wait_ready(self.run.settings.limits.healthy_s)
+            self.start_engine()
 
     def begin_new_store(self) -> None:
         """A new store for the engine; the old one is kept where others have something in it."""

@@ -82,6 +82,8 @@ STEPS = {
 @pytest.mark.parametrize("step", STEPS)
 def test_repair_that_is_killed_goes_on_at_boot(patient, step, point, record_property):
     patient.damage(*STEPS[step])
+    if step == "start":  # an engine that runs does not miss it
+        patient.host.run("docker kill config-server; systemctl daemon-reload; systemctl stop docker.socket docker")
     answer = patient.repair("--new-store", env=f"PANOPTES_UNIT_DIE_AT=repair-{step}:{point}")
     record_property("outcome", f"killed: {answer['rc'] == 137}")
     patient.host.run("panoptes-unit recover")
