@@ -13,7 +13,7 @@ def alive(pid):
     """Whether a process runs (one that waits to be reaped does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # before it is opened, and before it is read
         return False
 
 
