@@ -56,8 +56,12 @@ class Patient:
         theirs = self.host.run(THEIRS)
         return (film.stdout, theirs.stdout) == (self.film, self.theirs)
 
-    def must_heal(self, record_property: Callable[[str, object], None]) -> None:
-        """It is whole again, by itself or after the one yes that only a person can give; nothing of others is lost."""
+    def must_heal(self, record_property: Callable[[str, object], None], said_yes: bool = False) -> None:
+        """It is whole again, by itself or after the one yes that only a person can give; nothing of others is lost.
+
+        Args:
+            said_yes: a repair before this one was allowed a new store, and may have begun it.
+        """
         began = time.monotonic()
         answer = self.repair()
         asked = answer["rc"] == 6 and "--new-store" in answer["reason"]
@@ -65,20 +69,22 @@ class Patient:
             film = self.unit.check("cat /var/lib/docker/volumes/films/_data/film")
             assert film == self.film, "it asked, and had taken it away already"
             answer = self.repair("--new-store")
-            aside = self.unit.check(f"cat {ASIDE}/volumes/films/_data/film")
-            assert aside == self.film, "what is not ours is kept beside"
         assert answer["rc"] == 0, f"{answer}{self.unit.journal()}"
         assert answer["verdict"] in ("healed", "unchanged"), f"{answer}{self.unit.journal()}"
         seconds = time.monotonic() - began
         self.unit.must_run(self.release)
         assert self.unit.configuration() == self.configuration
-        if not asked:
+        moved = asked or (said_yes and not self.guests_are_as_they_were())
+        if moved:
+            aside = self.unit.check(f"cat {ASIDE}/volumes/films/_data/film")
+            assert aside == self.film, "what is not ours is kept beside"
+        else:
             assert self.guests_are_as_they_were(), self.unit.journal()
         again = self.repair()
         assert (again["rc"], again["verdict"], again["changed"]) == (0, "unchanged", False), f"{again}"
         helped = answer["reason"].rpartition("what helped: ")[2] or answer["verdict"]
         record_property("seconds", seconds)
         record_property("outcome", f"{'asked; ' * asked}{helped}")
-        if asked:
+        if moved:
             self.forget_old_stores()
             self.guests()

@@ -87,7 +87,7 @@ def test_repair_that_is_killed_goes_on_at_boot(patient, step, point, record_prop
     answer = patient.repair("--new-store", env=f"PANOPTES_UNIT_DIE_AT=repair-{step}:{point}")
     record_property("outcome", f"killed: {answer['rc'] == 137}")
     patient.host.run("panoptes-unit recover")
-    patient.must_heal(record_property)
+    patient.must_heal(record_property, said_yes=True)
 
 
 def test_plan_is_told_and_nothing_happens(patient):
