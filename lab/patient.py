@@ -74,7 +74,7 @@ class Patient:
         seconds = time.monotonic() - began
         self.unit.must_run(self.release)
         assert self.unit.configuration() == self.configuration
-        moved = asked or (said_yes and not self.guests_are_as_they_were())
+        moved = (asked or said_yes) and not self.guests_are_as_they_were()
         if moved:
             aside = self.unit.check(f"cat {ASIDE}/volumes/films/_data/film")
             assert aside == self.film, "what is not ours is kept beside"
