@@ -247,6 +247,9 @@ class Repair:
         for name in names:
             if name in ours:
                 engine.remove_image(name)
+        # A layer upon it that nothing uses any more holds it too: what comes back then is the damaged one.
+        if store_shape.kept(self.service.root(), layers, self.damaged_layers):
+            self.store_is_ill = True
 
     def _let_go(self, layers: Sequence[str]) -> None:
         """A container whose configuration is damaged is listed by nobody, and holds its layers for ever."""

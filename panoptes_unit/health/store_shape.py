@@ -22,6 +22,7 @@ from ..files import sync_folder, write_durably
 
 DRIVER = "overlay2"
 _LIMIT = 4 * 1024 * 1024
+_MOST_LAYERS = 130  # the engine allows some fewer
 _SHORT_NAME = re.compile(r"[A-Z0-9]{26}")
 _FOLDER_NAME = re.compile(r"[0-9a-f]{64}")
 _GZIP = b"\x1f\x8b"
@@ -201,10 +202,36 @@ def holders(root: Path, layers: Sequence[str], known: Collection[str]) -> List[P
     for layer in layers:
         chain = _chain(chain, layer)
         chains.add(chain)
+    database = root / "image" / DRIVER / "layerdb"
     with suppress(OSError):
-        notes = sorted((root / "image" / DRIVER / "layerdb" / "mounts").iterdir())
-        return [one for one in notes if one.name not in known and _text(one / "parent") in chains]
+        notes = sorted((database / "mounts").iterdir())
+        return [one for one in notes if one.name not in known and chains & set(_down(database, _text(one / "parent")))]
     return []
+
+
+def _down(database: Path, chain: str) -> Iterator[str]:
+    """A layer and those below it, by their chains: an image before this one has its own on top, and shares the rest."""
+    for _ in range(_MOST_LAYERS):
+        yield chain
+        chain = _text(database / "sha256" / chain.partition(":")[2] / "parent") if ":" in chain else ""
+        if not chain:
+            return
+
+
+def kept(root: Path, layers: Sequence[str], removed: Collection[str]) -> List[str]:
+    """Those of some layers that the engine should have removed, and has.
+
+    Args:
+        root: the engine's folder.
+        layers: digests of those of one image, unpacked, bottom first.
+        removed: digests of the layers in question.
+    """
+    chain, found = "", []
+    for layer in layers:
+        chain = _chain(chain, layer)
+        if layer in removed and (root / "image" / DRIVER / "layerdb" / "sha256" / chain.partition(":")[2]).is_dir():
+            found.append(layer)
+    return found
 
 
 def let_go(root: Path, notes: Collection[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -316,14 +317,18 @@ def test_what_is_left_of_a_container_that_nobody_can_read_does_not_keep_a_damage
     unit.break_it("layer")
     mounts = unit.service.at / "image" / "overlay2" / "layerdb" / "mounts"
     (layer,) = unit.engine.stored(unit.good).layers
-    below = {"ours": layer, "of-another-image": "sha256:" + "1" * 64}
+    upon_it = "sha256:" + "2" * 64
+    below = {"ours": layer, "of-the-image-before": upon_it, "of-another-image": "sha256:" + "1" * 64}
+    (mounts.parent / "sha256" / ("2" * 64)).mkdir(parents=True)
+    (mounts.parent / "sha256" / ("2" * 64) / "parent").write_text(layer)
     for name, parent in below.items():
         (mounts / name).mkdir(parents=True)
         (mounts / name / "parent").write_text(parent)
     remove = unit.engine.remove_image
 
     def remove_as_the_engine_does(name: str) -> None:
-        held = (mounts / "ours").exists() or not unit.service.stops  # it reads them when it starts
+        left = [name for name in ("ours", "of-the-image-before") if (mounts / name).exists()]
+        held = left or not unit.service.stops  # it reads them when it starts
         remove(name)
         unit.engine.damage |= {"layer"} if held else set()
 
@@ -333,6 +338,22 @@ def test_what_is_left_of_a_container_that_nobody_can_read_does_not_keep_a_damage
     assert (unit.service.at / "containers" / "ours" / "layers" / "parent").read_text() == layer
     assert [path.name for path in mounts.iterdir()] == ["of-another-image"]
     assert unit.service.stops == 1
+
+
+def test_damaged_layer_that_the_engine_keeps_for_nothing_takes_a_new_store(unit, monkeypatch):
+    monkeypatch.setattr(repairing, "remove_store", shutil.rmtree)
+    unit.break_it("layer")
+    (layer,) = unit.engine.stored(unit.good).layers
+    (unit.service.at / "image" / "overlay2" / "layerdb" / "sha256" / layer.partition(":")[2]).mkdir(parents=True)
+    remove = unit.engine.remove_image
+
+    def remove_as_the_engine_does(name: str) -> None:
+        remove(name)
+        unit.engine.damage.add("layer")
+
+    unit.engine.remove_image = remove_as_the_engine_does
+    outcome = unit.repair()
+    assert (outcome.verdict, steps(unit)) == (verdicts.HEALED, TOLD["store"]), outcome.reason
 
 
 def test_nothing_is_taken_away_that_cannot_be_fetched_again(unit):
