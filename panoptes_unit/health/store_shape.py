@@ -14,7 +14,7 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..documents import DocumentError, read_object
 from ..errors import UnitError
@@ -198,10 +198,7 @@ def holders(root: Path, layers: Sequence[str], known: Collection[str]) -> List[P
         layers: digests of those of one image, unpacked, bottom first.
         known: ids of the containers that the engine lists.
     """
-    chain, chains = "", set()
-    for layer in layers:
-        chain = _chain(chain, layer)
-        chains.add(chain)
+    chains = {chain for _, chain in _chains(layers)}
     database = root / "image" / DRIVER / "layerdb"
     with suppress(OSError):
         notes = sorted((database / "mounts").iterdir())
@@ -226,12 +223,10 @@ def kept(root: Path, layers: Sequence[str], removed: Collection[str]) -> List[st
         layers: digests of those of one image, unpacked, bottom first.
         removed: digests of the layers in question.
     """
-    chain, found = "", []
-    for layer in layers:
-        chain = _chain(chain, layer)
-        if layer in removed and (root / "image" / DRIVER / "layerdb" / "sha256" / chain.partition(":")[2]).is_dir():
-            found.append(layer)
-    return found
+    database = root / "image" / DRIVER / "layerdb" / "sha256"
+    return [
+        layer for layer, chain in _chains(layers) if layer in removed and (database / chain.partition(":")[2]).is_dir()
+    ]
 
 
 def let_go(root: Path, notes: Collection[Path]) -> None:
@@ -257,6 +252,14 @@ def _size(files: Path) -> Optional[str]:
         return str(sum(entry[1] for entry in entries(files) if not isinstance(entry, bytes)))
     except PUZZLING:
         return None
+
+
+def _chains(layers: Sequence[str]) -> Iterator[Tuple[str, str]]:
+    """Each layer, bottom first, and its chain: what the engine calls it by."""
+    chain = ""
+    for layer in layers:
+        chain = _chain(chain, layer)
+        yield layer, chain
 
 
 def _chain(below: str, layer: str) -> str:
